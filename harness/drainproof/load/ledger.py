@@ -1,0 +1,181 @@
+"""The ledger: one record for every request that the load engine issued, and nothing else.
+
+The file is JSON lines. Each line has a `record` key: `request` (`RequestRecord`), `connection` (`ConnectionRecord`: an
+idle connection's life) or `summary` (`LedgerSummary`, the last line, written when the engine ends in order).
+All times are CLOCK_MONOTONIC seconds; `None` means that the request never got that far.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from drainproof.errors import HarnessError
+
+Phase = Literal["connect", "send", "waiting", "head", "body"]
+"""How far a failed request had got: connecting, sending, waiting for the first byte, inside the head, inside the body."""
+
+Cause = Literal["refused", "connect_timeout", "connect_failed", "reset", "eof", "timeout", "protocol", "aborted"]
+"""Why it failed. `aborted`: the engine itself ended it, because the load was over; it says nothing about the target."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestRecord:
+    """One attempt at one request. There are no retries, so one request is one record."""
+
+    id: int
+    """Unique in the run, in the order of issue, from 0."""
+    token: str
+    stream: str
+    request: str
+    due: float
+    """When the schedule wanted it to leave (closed loops: when it was issued)."""
+    connect_start: float | None
+    connected: float | None
+    """Both `None` on a reused connection."""
+    send_start: float | None
+    sent: float | None
+    """The whole request was handed to the kernel."""
+    first_byte: float | None
+    end: float
+    """The last byte of the answer, or the moment of the failure."""
+    port: int | None
+    """The client's local port: with it the connection is found in /proc/net/tcp."""
+    reused: bool
+    sequence: int
+    """1 for the first request on its connection."""
+    bytes_sent: int
+    bytes_received: int
+    status: int | None
+    right: bool
+    """A complete answer, and the one that the manifest declares as right."""
+    wrong: str | None
+    """What was not right about a complete answer."""
+    close_announced: bool
+    """The answer said that the server is going to close (`Connection: close`, or HTTP/1.0 without keep-alive)."""
+    phase: Phase | None
+    cause: Cause | None
+    """Both `None` for a complete answer."""
+    error: str | None
+
+    @property
+    def answered(self) -> bool:
+        """A complete answer came, right or not."""
+        return self.cause is None
+
+    @property
+    def latency(self) -> float:
+        """Seconds from the moment it was due until its end."""
+        return self.end - self.due
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConnectionRecord:
+    """The life of a connection that a stream holds open without a request on it."""
+
+    id: int
+    stream: str
+    port: int
+    opened: float
+    idle_since: float
+    """The last answer's end, or `opened` where nothing was sent."""
+    end: float
+    ended_by: Literal["eof", "reset", "data", "engine", "failed"]
+    """`eof`, `reset`: the server; `data`: the server sent something unasked; `engine`: the load was over;
+    `failed`: it could not be set up."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LedgerSummary:
+    """What the engine says of itself, for the reconciliation and for the question whether it was up to its work."""
+
+    issued: int
+    recorded: int
+    aborted: int
+    locust_requests: int
+    """How many requests Locust's own statistics counted through `events.request` (answered and failed, not aborted)."""
+    started_at: float
+    stopped_at: float
+    """Between these two moments new requests were due."""
+    late_due: int
+    """Open-loop arrivals that left more than `LATE` seconds after they were due."""
+    worst_lag: float
+    cpu_seconds: float
+    wall_seconds: float
+
+
+LATE = 0.5
+"""Seconds behind the schedule from which on an open-loop arrival counts as late."""
+
+MAX_LATE_SHARE = 0.05
+"""A run in which a larger share of the open-loop arrivals left late is no measurement."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ledger:
+    """A whole ledger, as read from its file."""
+
+    requests: tuple[RequestRecord, ...]
+    connections: tuple[ConnectionRecord, ...]
+    summary: LedgerSummary | None
+
+    def problems(self) -> list[str]:
+        """Why this ledger cannot be the ground of a verdict; empty where issued == recorded == unique ids."""
+        if self.summary is None:
+            return ["the load engine did not end in order: its ledger has no summary"]
+        found = []
+        unique = len({r.id for r in self.requests})
+        if not self.summary.issued == self.summary.recorded == len(self.requests) == unique:
+            found.append(
+                f"the ledger does not reconcile: {self.summary.issued} issued, {self.summary.recorded} recorded, "
+                f"{len(self.requests)} in the file, {unique} unique ids"
+            )
+        counted = self.summary.locust_requests + self.summary.aborted
+        if counted != self.summary.issued:
+            found.append(f"Locust counted {counted} requests (aborted ones included) of {self.summary.issued} issued")
+        if self.summary.late_due > MAX_LATE_SHARE * max(self.summary.issued, 1):
+            found.append(
+                f"the load engine could not keep its schedule: {self.summary.late_due} of {self.summary.issued} requests "
+                f"left more than {LATE} s late (worst {self.summary.worst_lag:.2f} s)"
+            )
+        return found
+
+
+def write_line(record: RequestRecord | ConnectionRecord | LedgerSummary) -> str:
+    """One ledger line, with its line feed."""
+    kind = {RequestRecord: "request", ConnectionRecord: "connection", LedgerSummary: "summary"}[type(record)]
+    return json.dumps({"record": kind, **asdict(record)}, separators=(",", ":")) + "\n"
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """JSON lines of `path`; a last line that a crash cut short is left out. Raises HarnessError on any other damage."""
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError as error:
+                if not line.endswith("\n"):
+                    return
+                raise HarnessError(f"{path}, line {number}: not JSON ({error})") from error
+
+
+def read(path: Path) -> Ledger:
+    """Reads a ledger file. Raises HarnessError where it is damaged."""
+    requests, connections, summary = [], [], None
+    names = {cls: {f.name for f in fields(cls)} for cls in (RequestRecord, ConnectionRecord, LedgerSummary)}
+
+    def pick(cls: Any, line: dict[str, Any]) -> Any:
+        return cls(**{k: v for k, v in line.items() if k in names[cls]})
+
+    for line in read_lines(path):
+        kind = line.get("record")
+        if kind == "request":
+            requests.append(pick(RequestRecord, line))
+        elif kind == "connection":
+            connections.append(pick(ConnectionRecord, line))
+        elif kind == "summary":
+            summary = pick(LedgerSummary, line)
+    return Ledger(requests=tuple(requests), connections=tuple(connections), summary=summary)

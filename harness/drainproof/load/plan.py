@@ -1,0 +1,158 @@
+"""What load to put on a target: pure data, the same in the experiment, in the engine's process and in the evidence.
+
+A `Plan` is a set of streams that run side by side. Times are seconds; moments are CLOCK_MONOTONIC, which is one clock
+for all processes of a host.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, Literal, Union
+
+Connections = Literal["new", "reuse"]
+"""`new`: one connection per request. `reuse`: keep-alive connections from a pool, as an HTTP client library has."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steady:
+    """Open loop: requests leave at `rate` per second whatever becomes of the earlier ones (the default of all load)."""
+
+    kind: ClassVar[str] = "steady"
+    name: str
+    request: str
+    rate: float
+    connections: Connections = "reuse"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hold:
+    """Keeps `in_flight` requests in flight: each answer is followed at once by the next request.
+
+    The first ones start staggered over `stagger` seconds, so that they do not all end in the same moment.
+    """
+
+    kind: ClassVar[str] = "hold"
+    name: str
+    request: str
+    in_flight: int
+    stagger: float = 0.0
+    connections: Connections = "reuse"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Closed:
+    """Closed loop: `users` users, each waits for its answer, thinks for `think_time` seconds, and asks again."""
+
+    kind: ClassVar[str] = "closed"
+    name: str
+    request: str
+    users: int
+    think_time: float = 0.0
+    connections: Connections = "reuse"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Once:
+    """Sends `count` requests at once, each on a connection of its own, and never again."""
+
+    kind: ClassVar[str] = "once"
+    name: str
+    request: str
+    count: int
+    connections: Connections = "new"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Idle:
+    """Opens `count` connections that stay open and idle: after one request each, or (`request=None`) without a byte."""
+
+    kind: ClassVar[str] = "idle"
+    name: str
+    request: str | None
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlowWriter:
+    """`count` clients whose request body trickles in: the head, half of the body, then a byte each `interval` seconds.
+
+    The last byte is never sent, so the request never becomes complete.
+    """
+
+    kind: ClassVar[str] = "slow_writer"
+    name: str
+    request: str
+    count: int
+    interval: float = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlowReader:
+    """`count` clients that send a request and never read the answer; their receive window is as small as can be."""
+
+    kind: ClassVar[str] = "slow_reader"
+    name: str
+    request: str
+    count: int
+
+
+Stream = Union[Steady, Hold, Closed, Once, Idle, SlowWriter, SlowReader]
+STREAM_KINDS: dict[str, type[Stream]] = {
+    cls.kind: cls for cls in (Steady, Hold, Closed, Once, Idle, SlowWriter, SlowReader)
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expectation:
+    """The answer that counts as right. `{token}` in it stands for the request's own token."""
+
+    status: tuple[int, ...] = (200,)
+    contains: str | None = None
+    json: Any = None
+    """A JSON value that the answer must contain: objects by subset, everything else by equality."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One kind of request. `{token}` in path, header values and body is replaced by a token unique to each request."""
+
+    name: str
+    method: str
+    path: str
+    headers: dict[str, str] = field(default_factory=dict)
+    body: str = ""
+    expect: Expectation = field(default_factory=Expectation)
+    duration: float = 0.0
+    """About how long the server works on it, in seconds; infinity for one that never ends."""
+    safe_to_repeat: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All load of one experiment against one HTTP port."""
+
+    host: str
+    port: int
+    requests: tuple[Request, ...]
+    streams: tuple[Stream, ...]
+    connect_timeout: float = 5.0
+    deadline: float = 30.0
+    """Seconds after which a client gives a request up (cause `timeout`)."""
+    start_at: float | None = None
+    """When the first arrival is due (CLOCK_MONOTONIC); `None`: at once."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as JSON values; the inverse of `from_json`."""
+        return {**asdict(self), "streams": [{"kind": s.kind, **asdict(s)} for s in self.streams]}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Plan:
+        """Reads what `to_json` wrote."""
+        streams = tuple(
+            STREAM_KINDS[s["kind"]](**{k: v for k, v in s.items() if k != "kind"}) for s in value["streams"]
+        )
+        requests = tuple(
+            Request(**{**r, "expect": Expectation(**{**r["expect"], "status": tuple(r["expect"]["status"])})})
+            for r in value["requests"]
+        )
+        return cls(**{**value, "streams": streams, "requests": requests})

@@ -1,0 +1,1 @@
+"""Probes: what can be seen of a running target from outside, without disturbing it."""
