@@ -1,0 +1,1 @@
+"""Reports, derived from verdicts and evidence and nothing else."""

@@ -1,0 +1,1 @@
+"""The built-in scenarios, one module per family of requirements."""
