@@ -1,0 +1,249 @@
+"""What a target is, resolved and immutable: everything that its manifest says, with the defaults filled in.
+
+A `Target` is read from a manifest by `drainproof.target.manifest.load_target`, saved with the evidence by `to_json`,
+and read back by `from_json`, so that evidence can be judged where the target's folder does not exist.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from drainproof.errors import HarnessError
+from drainproof.load.plan import Expectation, Request
+from drainproof.target import placeholders
+
+SecondSignal = Literal["ignored", "forces_exit"]
+"""What an identical signal during the drain does: nothing, or an immediate exit with a non-zero status."""
+
+StartupFailure = Literal["exits", "stays_up_not_ready"]
+"""What the target does when its model cannot be loaded."""
+
+ENDLESS = "endless"
+"""How an infinite duration is written, in the manifest and in JSON (which has no infinity)."""
+
+
+def default_exit_codes(signal_name: str) -> tuple[int, ...]:
+    """0, and the status that a shell gives to a process that the signal killed: (0, 143) for SIGTERM."""
+    return (0, 128 + signal.Signals[signal_name].value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """What the target promises where good practice is contested; the requirements hold it to that."""
+
+    grace_period: float = 30.0
+    """Seconds from the stop signal to the moment at which its supervisor would send SIGKILL."""
+    settle_time: float = 3.0
+    """Seconds that the exit may come after the last answer (the exit of Python itself takes 0.3 to 3 s)."""
+    stop_signals: tuple[str, ...] = ("SIGTERM", "SIGINT")
+    """The signals that stop it in order, by name."""
+    exit_codes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """The exit statuses allowed after each stop signal; completed by `default_exit_codes`."""
+    second_signal: Mapping[str, SecondSignal] = field(default_factory=dict)
+    """For each stop signal; completed by "ignored"."""
+    startup_failure: StartupFailure = "exits"
+
+    def __post_init__(self) -> None:
+        codes = {name: tuple(self.exit_codes.get(name, default_exit_codes(name))) for name in self.stop_signals}
+        second = {name: self.second_signal.get(name, "ignored") for name in self.stop_signals}
+        object.__setattr__(self, "exit_codes", codes)
+        object.__setattr__(self, "second_signal", second)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provocation:
+    """How to start the target so that its model cannot be loaded: a situation that only its owner can describe."""
+
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Added to the declared environment; values may hold placeholders."""
+    arguments: tuple[str, ...] = ()
+    """Added to the end of the command; may hold placeholders."""
+    names_cause: str | None = None
+    """A regular expression that the output must match somewhere: the cause, named."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FatalError:
+    """A request that makes the server die of an internal error, and what it takes to have such a request."""
+
+    request: Request
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Added to the declared environment; values may hold placeholders."""
+    arguments: tuple[str, ...] = ()
+    """Added to the end of the command; may hold placeholders."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A server under test. Durations are seconds; `command` and `environment` still hold their placeholders."""
+
+    name: str
+    folder: Path
+    """The manifest's folder, absolute: what `{folder}` stands for."""
+    manifest: Path | None
+    """The file that this was read from; None for a target that was made in code."""
+    command: tuple[str, ...]
+    working_directory: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+    start_deadline: float = 30.0
+    """Seconds from the start until it must be ready."""
+    ports: tuple[str, ...] = ("http",)
+    """Names; `http` is `{port}`, any other NAME is `{NAME_port}`."""
+    workers: tuple[int, ...] = (1,)
+    """The counts that `{workers}` may take, smallest first."""
+    readiness: str
+    """The path on the HTTP port that answers 2xx when the target is ready."""
+    liveness: str | None = None
+    """The path that answers 2xx as long as the target is alive; None where it has none."""
+    requests: tuple[Request, ...]
+    policy: Policy = field(default_factory=Policy)
+    load_failure: Provocation | None = None
+    fatal: FatalError | None = None
+
+    def fast(self) -> Request:
+        """The request with the shortest duration (the first of equals)."""
+        return min(self.requests, key=lambda request: request.duration)
+
+    def slow(self) -> Request:
+        """The request with the longest finite duration (the first of equals); the same as `fast()` if there is one."""
+        finite = [request for request in self.requests if math.isfinite(request.duration)]
+        if not finite:
+            raise HarnessError(f"target {self.name} has no request of finite duration")
+        return max(finite, key=lambda request: request.duration)
+
+    def endless(self) -> Request | None:
+        """The first request that never ends by itself, if one is declared."""
+        return next((request for request in self.requests if math.isinf(request.duration)), None)
+
+    def command_line(
+        self, *, ports: Mapping[str, int], workers: int, tmp: Path, extra: Sequence[str] = ()
+    ) -> list[str]:
+        """The command with `extra` arguments at its end, all placeholders replaced.
+
+        `ports` has a port number for each of `self.ports`; `tmp` is the instance's own temporary folder. `extra` is for
+        the arguments of a provocation and may hold placeholders as well.
+        """
+        values = self._values(ports, workers, tmp)
+        return [self._fill(part, values) for part in (*self.command, *extra)]
+
+    def environment_for(
+        self, *, ports: Mapping[str, int], workers: int, tmp: Path, extra: Mapping[str, str] | None = None
+    ) -> dict[str, str]:
+        """The declared variables and no others, `extra` ones last, all placeholders in the values replaced."""
+        values = self._values(ports, workers, tmp)
+        return {name: self._fill(text, values) for name, text in {**self.environment, **(extra or {})}.items()}
+
+    def _values(self, ports: Mapping[str, int], workers: int, tmp: Path) -> dict[str, str]:
+        missing = [port for port in self.ports if port not in ports]
+        if missing:
+            raise HarnessError(f"target {self.name} needs a port number for {', '.join(missing)}")
+        return {
+            **{placeholders.port_placeholder(port): str(ports[port]) for port in self.ports},
+            "workers": str(workers),
+            "python": sys.executable,
+            "folder": str(self.folder),
+            "tmp": str(tmp),
+        }
+
+    def _fill(self, template: str, values: Mapping[str, str]) -> str:
+        try:
+            return placeholders.fill(template, values)
+        except placeholders.PlaceholderError as error:  # load_target has checked them; this one was made in code
+            raise HarnessError(f'target {self.name}: in "{template}": {error}') from error
+
+    def to_json(self) -> dict[str, Any]:
+        """The target as JSON values (an infinite duration is "endless"); the inverse of `from_json`."""
+        return {
+            **asdict(self),
+            "folder": str(self.folder),
+            "manifest": None if self.manifest is None else str(self.manifest),
+            "working_directory": str(self.working_directory),
+            "command": list(self.command),
+            "ports": list(self.ports),
+            "workers": list(self.workers),
+            "requests": [_request_to_json(request) for request in self.requests],
+            "policy": {
+                **asdict(self.policy),
+                "stop_signals": list(self.policy.stop_signals),
+                "exit_codes": {name: list(codes) for name, codes in self.policy.exit_codes.items()},
+            },
+            "load_failure": None
+            if self.load_failure is None
+            else {**asdict(self.load_failure), "arguments": list(self.load_failure.arguments)},
+            "fatal": None
+            if self.fatal is None
+            else {
+                "request": _request_to_json(self.fatal.request),
+                "environment": dict(self.fatal.environment),
+                "arguments": list(self.fatal.arguments),
+            },
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Target:
+        """Reads what `to_json` wrote. Raises HarnessError where that is damaged."""
+        try:
+            return cls(
+                **{
+                    **value,
+                    "folder": Path(value["folder"]),
+                    "manifest": None if value["manifest"] is None else Path(value["manifest"]),
+                    "working_directory": Path(value["working_directory"]),
+                    "command": tuple(value["command"]),
+                    "ports": tuple(value["ports"]),
+                    "workers": tuple(value["workers"]),
+                    "requests": tuple(_request_from_json(request) for request in value["requests"]),
+                    "policy": _policy_from_json(value["policy"]),
+                    "load_failure": None if value["load_failure"] is None else _provocation(value["load_failure"]),
+                    "fatal": None if value["fatal"] is None else _fatal_from_json(value["fatal"]),
+                }
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise HarnessError(f"not the description of a target: {type(error).__name__}: {error}") from error
+
+
+def _request_to_json(request: Request) -> dict[str, Any]:
+    return {
+        **asdict(request),
+        "duration": ENDLESS if math.isinf(request.duration) else request.duration,
+        "expect": {**asdict(request.expect), "status": list(request.expect.status)},
+    }
+
+
+def _request_from_json(value: Mapping[str, Any]) -> Request:
+    expect = value["expect"]
+    return Request(
+        **{
+            **value,
+            "duration": math.inf if value["duration"] == ENDLESS else float(value["duration"]),
+            "expect": Expectation(**{**expect, "status": tuple(expect["status"])}),
+        }
+    )
+
+
+def _policy_from_json(value: Mapping[str, Any]) -> Policy:
+    return Policy(
+        **{
+            **value,
+            "stop_signals": tuple(value["stop_signals"]),
+            "exit_codes": {name: tuple(codes) for name, codes in value["exit_codes"].items()},
+        }
+    )
+
+
+def _provocation(value: Mapping[str, Any]) -> Provocation:
+    return Provocation(**{**value, "arguments": tuple(value["arguments"])})
+
+
+def _fatal_from_json(value: Mapping[str, Any]) -> FatalError:
+    return FatalError(
+        request=_request_from_json(value["request"]),
+        environment=value["environment"],
+        arguments=tuple(value["arguments"]),
+    )
