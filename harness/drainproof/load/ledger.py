@@ -60,6 +60,9 @@ class RequestRecord:
     cause: Cause | None
     """Both `None` for a complete answer."""
     error: str | None
+    acknowledged: bool | None = None
+    """For a failed request: the target's kernel had acknowledged every byte of it (TCP_INFO, `tcpi_bytes_acked`). `False`:
+    the connection was closed before the request got there, so no server could have answered it. `None`: not known."""
 
     @property
     def answered(self) -> bool:
