@@ -1,0 +1,227 @@
+"""One experiment's evidence, read back from its folder: what the checks are functions of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from drainproof.errors import HarnessError, Inconclusive
+from drainproof.evidence.output import Output
+from drainproof.evidence.requests import Cut, Interval, Judged, RequestSet, judge_fate
+from drainproof.load import ledger as ledgers
+from drainproof.load.ledger import ConnectionRecord, Ledger
+from drainproof.probes.history import History
+from drainproof.recorder import EXPERIMENT, LEDGER, OUTPUT, PROBES, TIMELINE
+from drainproof.target.description import Policy, Target
+
+Event = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exit:
+    """How and when the main process ended."""
+
+    t: float
+    code: int | None
+    signal: int | None
+
+    @property
+    def status(self) -> int:
+        """The exit status as a shell gives it: the code, or 128 + the signal that killed it."""
+        return self.code if self.code is not None else 128 + (self.signal or 0)
+
+
+class Evidence:
+    """Read-only. Moments are CLOCK_MONOTONIC seconds; `None` means that the thing did not happen in this experiment."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            self.experiment: Mapping[str, Any] = json.loads((folder / EXPERIMENT).read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise HarnessError(f"{folder} holds no evidence: {EXPERIMENT} is missing") from error
+        except ValueError as error:
+            raise HarnessError(f"{folder / EXPERIMENT} is damaged: {error}") from error
+        self.target = Target.from_json(self.experiment["target"])
+        self.events: tuple[Event, ...] = tuple(_lines(folder / TIMELINE))
+
+    # What was done
+
+    @property
+    def policy(self) -> Policy:
+        """What the target promises."""
+        return self.target.policy
+
+    @property
+    def workers(self) -> int:
+        """How many workers the target was started with."""
+        return int(self.experiment["workers"])
+
+    def find(self, event: str) -> Event | None:
+        """The first event of that name."""
+        return next((e for e in self.events if e["event"] == event), None)
+
+    def all(self, event: str) -> tuple[Event, ...]:
+        """All events of that name, in order."""
+        return tuple(e for e in self.events if e["event"] == event)
+
+    def moment(self, event: str) -> float | None:
+        """When the first event of that name happened."""
+        found = self.find(event)
+        return None if found is None else float(found["t"])
+
+    @cached_property
+    def faults(self) -> tuple[Event, ...]:
+        """The proofs of the injected faults, in order."""
+        return self.all("fault")
+
+    @property
+    def fault(self) -> Event:
+        """The proof of the first fault. Raises Inconclusive where none was injected."""
+        if not self.faults:
+            raise Inconclusive("no fault was injected")
+        return self.faults[0]
+
+    # What came of it
+
+    @cached_property
+    def exit(self) -> Exit | None:
+        """The end of the main process by itself or by the fault; None where drainproof had to end it."""
+        found = self.find("exit")
+        return None if found is None else Exit(t=found["t"], code=found["code"], signal=found["signal"])
+
+    @property
+    def exit_after(self) -> float | None:
+        """Seconds from the first fault to the exit."""
+        return None if self.exit is None else self.exit.t - float(self.fault["t"])
+
+    @property
+    def gone(self) -> float | None:
+        """When the last process of the target was gone, without our help."""
+        return self.moment("gone")
+
+    @property
+    def observed_until(self) -> float:
+        """When the observation ended."""
+        return float(self.events[-1]["t"]) if (end := self.moment("observed")) is None else end
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The load engine's ledger. Raises HarnessError where it cannot be the ground of a verdict."""
+        path = self.folder / LEDGER
+        if not path.exists():
+            return Ledger(requests=(), connections=(), summary=None)
+        ledger = ledgers.read(path)
+        if problems := ledger.problems():
+            raise HarnessError("; ".join(problems))
+        return ledger
+
+    @cached_property
+    def history(self) -> History:
+        """What the probes saw."""
+        return History(_lines(self.folder / PROBES))
+
+    @cached_property
+    def output(self) -> Output:
+        """What the target printed."""
+        return Output(_lines(self.folder / OUTPUT))
+
+    @cached_property
+    def listener_closed(self) -> Interval | None:
+        """When the HTTP port stopped listening after the fault: by a close, or with the last process that held it."""
+        return self.history.listener_closed(port=self.port, after=float(self.fault["t"]))
+
+    @property
+    def port(self) -> int:
+        """The HTTP port."""
+        return int(self.experiment["ports"]["http"])
+
+    @cached_property
+    def requests(self) -> RequestSet:
+        """All requests of clients that behave; see `slow_clients` for the others."""
+        return self._judged(slow=False)
+
+    @cached_property
+    def slow_clients(self) -> RequestSet:
+        """The requests of slow writers and slow readers, and those that never end."""
+        return self._judged(slow=True)
+
+    @property
+    def connections(self) -> tuple[ConnectionRecord, ...]:
+        """The connections that were held open without a request."""
+        return self.ledger.connections
+
+    def cut(self) -> Cut | None:
+        """The first fault as the moment that divides the requests."""
+        if not self.faults:
+            return None
+        proof = self.faults[0]
+        table = proof.get("sockets") or {"t0": proof["t"], "read": []}
+        return Cut(table=table["t0"], t=proof["t"], read=frozenset(table["read"]))
+
+    def _judged(self, *, slow: bool) -> RequestSet:
+        durations = {r.name: r.duration for r in self.target.requests}
+        streams = {s["name"]: s for s in self.experiment["load"]}
+        cut = self.cut()
+        closings = self.history.listener_losses(port=self.port, after=cut.t) if cut else []
+
+        def is_slow(stream: str, request: str) -> bool:
+            kind = streams.get(stream, {}).get("kind")
+            return kind in ("slow_writer", "slow_reader") or durations.get(request) == float("inf")
+
+        return RequestSet(
+            (
+                Judged(
+                    record=r,
+                    fate=judge_fate(r, duration=min(durations.get(r.request, 0.0), 1e6), closings=closings),
+                    duration=durations.get(r.request, 0.0),
+                )
+                for r in self.ledger.requests
+                if is_slow(r.stream, r.request) == slow
+            ),
+            cut,
+        )
+
+    # What a check may ask for
+
+    def require(
+        self, *, fault: bool = True, in_flight_at_signal: int = 0, accepted_at_signal: int = 0, idle_at_signal: int = 0
+    ) -> None:
+        """Raises Inconclusive unless the situation arose, and HarnessError unless the ledger is sound.
+
+        `fault`: a fault was injected and is proven · `in_flight_at_signal`: so many requests were in flight ·
+        `accepted_at_signal`: so many were proven to be accepted and read by the server ·
+        `idle_at_signal`: so many connections were open and idle.
+        """
+        if fault:
+            self._require_fault()
+        elif not self.faults:
+            return
+        t = float(self.fault["t"])
+        missing = [
+            f"{wanted} requests {what}, there were {len(seen())}"
+            for wanted, what, seen in (
+                (in_flight_at_signal, "in flight", self.requests.in_flight),
+                (accepted_at_signal, "accepted and read by the server", self.requests.accepted),
+            )
+            if wanted and len(seen()) < wanted
+        ]
+        if idle_at_signal:
+            idle = sum(c.ended_by != "failed" and c.opened < t < c.end for c in self.connections)
+            if idle < idle_at_signal:
+                missing.append(f"{idle_at_signal} idle connections open, there were {idle}")
+        if missing:
+            raise Inconclusive(f"at the moment of the fault the check needs {'; '.join(missing)}")
+
+    def _require_fault(self) -> None:
+        for proof in self.faults or (self.fault,):
+            if not proof["proven"]:
+                raise Inconclusive(f"the fault is not proven: {proof['because']}")
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return list(ledgers.read_lines(path)) if path.exists() else []

@@ -1,0 +1,197 @@
+"""What became of each request, relative to a fault: the client-side truth that the DRAIN rules judge.
+
+Which requests had been accepted?
+    A client cannot know whether a server has accepted its request: `connect` and `send` succeed against a kernel whose
+    application never calls `accept`. So the experiment reads the kernel's socket table right before the fault. A
+    request counts as accepted when it had been sent before that reading, and the reading showed the server's end of
+    its connection as accepted (it has an inode) with nothing left unread: the application held all its bytes. Lost:
+    "in flight for at least x ms" (a busy server reads late, and an innocent one is blamed) and asking the target (it
+    would have to be instrumented).
+
+Which losses can no server avoid?
+    A connection that waits in the accept queue when the listener closes is reset by the kernel; a request that crosses
+    the server's closing of an idle connection is lost in the wire. Both are counted apart (`backlog`, `crossing`).
+    They are told from a request that was accepted and then dropped by what the kernel reported: the accept queue and
+    unread bytes end in a *reset* at the moment of closing, whereas a server that had read a request and closes leaves
+    an orderly *end of stream* after acknowledged bytes. What lasts longer than `RACE` is no race, but a server that
+    kept a client waiting and then dropped it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from drainproof.load.ledger import RequestRecord
+
+Fate = Literal[
+    "right", "unavailable", "wrong", "refused", "backlog", "crossing", "dropped", "cut", "hung", "unfinished"
+]
+"""
+`right`: the complete and right answer · `unavailable`: a complete 503 · `wrong`: a complete answer, but not the right one ·
+`refused`: no connection, so nothing was promised · `backlog`: still unread when the listener closed, in the accept queue or just out of it ·
+`crossing`: lost as it crossed the closing of its idle connection · `dropped`: accepted, then closed without a byte of
+an answer · `cut`: closed in the middle of the answer · `hung`: no answer within the deadline, or for as long as was
+looked · `unfinished`: still young when the load ended; says nothing.
+"""
+
+LOST: frozenset[Fate] = frozenset({"backlog", "crossing", "dropped", "cut", "hung"})
+
+RACE = 0.5
+"""Seconds that a request may at most have waited for its loss to count as a race (`backlog`, `crossing`)."""
+
+UNFINISHED = 2.0
+"""Seconds after which a request that the end of the load interrupted counts as `hung` instead of `unfinished`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """Something happened after `earliest` and not later than `latest` (CLOCK_MONOTONIC seconds)."""
+
+    earliest: float
+    latest: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """The moment that divides the requests: a fault, with what the kernel's socket table showed right before it."""
+
+    table: float
+    """When the reading of the socket table began."""
+    t: float
+    """When the fault was injected."""
+    read: frozenset[int]
+    """Client ports of the connections that the server had accepted and read empty."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """A request with what became of it."""
+
+    record: RequestRecord
+    fate: Fate
+    duration: float
+    """About how long the server works on such a request, as declared."""
+
+    def __str__(self) -> str:
+        r = self.record
+        where = f"{r.cause} while {r.phase}" if r.cause else f"status {r.status}" + (f", {r.wrong}" if r.wrong else "")
+        return f"#{r.id} {r.request} ({r.stream}, {'reused' if r.reused else 'new'} connection): {self.fate}, {where}"
+
+
+class RequestSet:
+    """An immutable set of judged requests; every query gives a smaller one. Falsy when empty."""
+
+    def __init__(self, judged: Iterable[Judged], cut: Cut | None = None) -> None:
+        self._judged = tuple(judged)
+        self._cut = cut
+
+    def __iter__(self) -> Iterator[Judged]:
+        return iter(self._judged)
+
+    def __len__(self) -> int:
+        return len(self._judged)
+
+    def __repr__(self) -> str:
+        fates = ", ".join(f"{n} {fate}" for fate, n in self.fates().items())
+        return f"<{len(self)} requests{': ' + fates if fates else ''}>"
+
+    def where(self, condition: Callable[[Judged], bool]) -> RequestSet:
+        """Those that meet `condition`."""
+        return RequestSet((j for j in self._judged if condition(j)), self._cut)
+
+    def stream(self, *prefixes: str) -> RequestSet:
+        """Those of the streams whose name begins with one of `prefixes`."""
+        return self.where(lambda j: j.record.stream.startswith(prefixes))
+
+    def fate(self, *fates: Fate) -> RequestSet:
+        """Those with one of `fates`."""
+        return self.where(lambda j: j.fate in fates)
+
+    def not_answered(self) -> RequestSet:
+        """Those without their complete and right answer, whatever the reason."""
+        return self.where(lambda j: j.fate != "right")
+
+    def fates(self) -> dict[Fate, int]:
+        """How many met which fate, most frequent first."""
+        return dict(Counter(j.fate for j in self._judged).most_common())
+
+    def in_flight(self) -> RequestSet:
+        """Those that had left before the fault and had not ended by then."""
+        cut = self._need_cut()
+        return self.where(lambda j: _left(j.record) is not None and j.record.send_start < cut.t < j.record.end)  # type: ignore[operator]
+
+    def accepted(self) -> RequestSet:
+        """Those that the server had accepted and read before the fault, and not answered yet (module docstring)."""
+        cut = self._need_cut()
+        return self.in_flight().where(
+            lambda j: j.record.sent is not None and j.record.sent <= cut.table and j.record.port in cut.read
+        )
+
+    def arrived_after(self) -> RequestSet:
+        """Those of which no byte left, and no connection was begun, before the fault."""
+        cut = self._need_cut()
+        return self.where(lambda j: _left(j.record, default=j.record.end) >= cut.t)  # type: ignore[operator]
+
+    def before(self) -> RequestSet:
+        """Those that had ended before the fault."""
+        cut = self._need_cut()
+        return self.where(lambda j: j.record.end <= cut.t)
+
+    def last_answer(self) -> float | None:
+        """When the last complete answer ended."""
+        return max((j.record.end for j in self._judged if j.record.answered), default=None)
+
+    def lines(self, most: int = 5) -> list[str]:
+        """The first few, one line each, and how many more there are."""
+        shown = [str(j) for j in self._judged[:most]]
+        return shown + ([f"… and {len(self) - most} more"] if len(self) > most else [])
+
+    def _need_cut(self) -> Cut:
+        if self._cut is None:
+            raise ValueError("no fault was injected in this experiment, so there is no before and after")
+        return self._cut
+
+
+def _left(record: RequestRecord, default: float | None = None) -> float | None:
+    """When the request began to leave the client: its connect, or on a reused connection its first byte."""
+    if record.connect_start is not None:
+        return record.connect_start
+    return record.send_start if record.send_start is not None else default
+
+
+def judge_fate(record: RequestRecord, *, duration: float, closings: Iterable[Interval]) -> Fate:
+    """What became of `record`. `closings`: when a listening socket of the target was closed, the end of its process included."""
+    if record.answered:
+        if record.right:
+            return "right"
+        return "unavailable" if record.status == 503 else "wrong"
+    if record.cause == "aborted":
+        young = record.end - (_left(record) or record.end) < max(UNFINISHED, 2 * duration)
+        return "unfinished" if young or record.phase == "connect" else "hung"
+    if record.phase == "connect":
+        return "hung" if record.cause == "connect_timeout" else "refused"
+    if record.cause == "timeout":
+        return "hung"
+    if record.first_byte is not None:
+        return "cut"
+    if record.reused:
+        return _lost_on_reused(record)
+    return _lost_on_new(record, closings)
+
+
+def _lost_on_reused(record: RequestRecord) -> Fate:
+    if record.acknowledged is False:
+        return "crossing"
+    waited = record.end - (record.send_start if record.send_start is not None else record.end)
+    return "crossing" if record.cause == "reset" and waited <= RACE else "dropped"
+
+
+def _lost_on_new(record: RequestRecord, closings: Iterable[Interval]) -> Fate:
+    begun = record.connect_start if record.connect_start is not None else record.end
+    waited = record.end - begun
+    in_closing = any(begun <= c.latest and record.end >= c.earliest for c in closings)
+    unread = record.cause == "reset" or record.acknowledged is False
+    return "backlog" if unread and waited <= RACE and in_closing else "dropped"

@@ -1,0 +1,79 @@
+"""What a fault and its moment may see and touch of the running experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from drainproof.load.driver import LoadRun
+from drainproof.load.plan import Stream
+from drainproof.target.description import Target
+from drainproof.target.instance import Instance
+
+
+@dataclass(kw_only=True)
+class Bench:
+    """The running experiment. `instance` and `load` are None until they exist."""
+
+    target: Target
+    workers: int
+    ports: dict[str, int]
+    record: Callable[..., None]
+    """`record(event, t=…, **values)`: adds to the timeline."""
+    usual_start: Callable[[], float]
+    """About how long this target takes to become ready, in seconds."""
+    streams: tuple[Stream, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+    """Added to the target's environment at the launch."""
+    arguments: list[str] = field(default_factory=list)
+    """Added to the end of the command at the launch."""
+    instance: Instance | None = None
+    load: LoadRun | None = None
+    cleanup: list[Callable[[], None]] = field(default_factory=list)
+    """Called at the end of the experiment, last first."""
+
+    @property
+    def running(self) -> Instance:
+        """The instance. Only for what happens after the launch."""
+        assert self.instance is not None, "the target has not been launched yet"
+        return self.instance
+
+    @property
+    def port(self) -> int:
+        """The HTTP port."""
+        return self.ports["http"]
+
+
+class Fault(Protocol):
+    """Something bad that is done to a target."""
+
+    def prepare(self, bench: Bench) -> None:
+        """Called before the launch. Raises Unsupported where this target declares nothing that the fault needs."""
+
+    def inject(self, bench: Bench) -> dict[str, Any]:
+        """Does it and returns the proof: JSON values, with `t` (when), `kind`, `proven` (bool) and `because` (a sentence)."""
+
+    def describe(self) -> dict[str, Any]:
+        """The fault as JSON values, for the evidence."""
+
+
+class Moment(Protocol):
+    """When a fault is due."""
+
+    before_ready: bool
+    """Whether the moment lies in the start-up."""
+
+    def wait(self, bench: Bench) -> None:
+        """Returns when the moment has come. Raises Inconclusive when it does not come."""
+
+    def describe(self) -> str:
+        """The moment in words."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Injection:
+    """A fault at its moment."""
+
+    moment: Moment
+    fault: Fault

@@ -1,0 +1,140 @@
+"""Moments: conditions that must hold before a fault is injected. None of them is a mere sleep, except `Delay`."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from drainproof.errors import Inconclusive
+from drainproof.faults.bench import Bench
+from drainproof.load.driver import Progress
+from drainproof.load.plan import Closed, Hold, Idle, Once, SlowReader, SlowWriter, Steady, Stream
+from drainproof.probes import sockets
+
+WARM = 5
+"""Right answers that a stream must have got before it counts as steady."""
+
+PATIENCE = 20.0
+"""Seconds beyond the durations of the requests until a steady state that does not come is given up."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BeforeLaunch:
+    """The fault exists before the target does."""
+
+    before_ready: bool = True
+
+    def wait(self, bench: Bench) -> None:
+        """Nothing to wait for."""
+
+    def describe(self) -> str:
+        """The moment in words."""
+        return "before the launch"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SteadyState:
+    """Every stream of the load does what it was asked to do, and the server has read every request that is held."""
+
+    before_ready: bool = False
+
+    def wait(self, bench: Bench) -> None:
+        """Waits for the engine's progress and the kernel's socket table to agree on it."""
+        assert bench.load is not None, "a steady state needs a load"
+        longest = max((r.duration for r in bench.target.requests if r.duration != float("inf")), default=0.0)
+        until = time.monotonic() + PATIENCE + 2 * longest
+        held = [s.name for s in bench.streams if isinstance(s, Hold | Once)]
+        while True:
+            try:
+                progress = bench.load.wait_for(lambda p: not self._missing(bench.streams, p), until=until)
+            except TimeoutError:
+                missing = self._missing(bench.streams, bench.load.progress())
+                raise Inconclusive(f"no steady state: {'; '.join(missing)}") from None
+            if self._all_read(bench, progress, held):
+                return
+            if time.monotonic() > until:
+                raise Inconclusive("no steady state: the server does not accept and read all requests that are held")
+            time.sleep(0.005)  # between two looks at the kernel's table
+
+    def _missing(self, streams: tuple[Stream, ...], progress: Progress) -> list[str]:
+        found = []
+        for stream in streams:
+            seen = progress.streams.get(stream.name)
+            if seen is None:
+                found.append(f"stream {stream.name} has not begun")
+            elif isinstance(stream, Steady | Closed) and seen.right < WARM:
+                found.append(f"stream {stream.name} has {seen.right} right answers of {WARM} ({seen.wrong + seen.failed} others)")
+            elif isinstance(stream, Hold | Once):
+                wanted = stream.in_flight if isinstance(stream, Hold) else stream.count
+                if len(seen.in_flight_ports) < wanted:
+                    found.append(
+                        f"stream {stream.name} has {seen.in_flight} of {wanted} requests in flight "
+                        f"({seen.wrong + seen.failed} failed)"
+                    )
+            elif isinstance(stream, Idle) and seen.open < stream.count:
+                found.append(f"stream {stream.name} has {seen.open} of {stream.count} connections open")
+            elif isinstance(stream, SlowWriter | SlowReader) and seen.in_flight < stream.count:
+                found.append(f"stream {stream.name} has {seen.in_flight} of {stream.count} clients")
+        return found
+
+    def _all_read(self, bench: Bench, progress: Progress, held: list[str]) -> bool:
+        wanted = {port for name in held for port in progress.streams[name].in_flight_ports}
+        if not wanted:
+            return True
+        table = sockets.snapshot(port=bench.port).sockets
+        return all(port in table and table[port].accepted and table[port].unread == 0 for port in wanted)
+
+    def describe(self) -> str:
+        """The moment in words."""
+        return "at steady state"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delay:
+    """So many seconds after the previous fault (or after the launch)."""
+
+    seconds: float
+    before_ready: bool = False
+
+    def wait(self, bench: Bench) -> None:
+        """Sleeps: the delay itself is what is wanted. The proof of the fault says whether the moment fitted."""
+        time.sleep(self.seconds)
+
+    def describe(self) -> str:
+        """The moment in words."""
+        return f"{self.seconds:g} s later"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartUp:
+    """At a fraction of the time that this target usually takes to become ready."""
+
+    fraction: float
+    before_ready: bool = True
+
+    def wait(self, bench: Bench) -> None:
+        """Waits since the launch; the experiment finds out by its probes whether the target was ready already."""
+        due = bench.running.started + self.fraction * bench.usual_start()
+        bench.running.wait_exit(until=due)
+
+    def describe(self) -> str:
+        """The moment in words."""
+        return f"at {self.fraction:.0%} of the start-up"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listening:
+    """As soon as the HTTP port listens, whether the target is ready or not."""
+
+    before_ready: bool = True
+
+    def wait(self, bench: Bench) -> None:
+        """Polls the kernel's table of listeners every 2 ms."""
+        until = bench.running.started + bench.target.start_deadline
+        while not sockets.listeners(ports=[bench.port]):
+            if bench.running.wait_exit(until=time.monotonic() + 0.002) is not None or time.monotonic() > until:
+                raise Inconclusive(f"port {bench.port} never listened")
+
+    def describe(self) -> str:
+        """The moment in words."""
+        return "as soon as the port listens"

@@ -1,0 +1,114 @@
+"""Signals to the main process or to its whole process group, with the proof that they arrived.
+
+What proves a signal?
+    `kill` returning 0 says only that the kernel queued it. Afterwards it is either still pending, or it was taken: by a
+    handler, by the default action, or thrown away because the process ignores it. All of that can be read in
+    /proc/PID/status: the masks `SigCgt`, `SigIgn` and `SigBlk` right before the signal, and `SigPnd`/`ShdPnd` after it until
+    the bit is gone or the process is. A signal that is blocked or never taken is no proven fault.
+"""
+
+from __future__ import annotations
+
+import signal as signals
+import time
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from drainproof.faults.bench import Bench
+from drainproof.probes import processes, sockets
+from drainproof.target.instance import Instance
+
+Recipient = Literal["main", "group"]
+
+TAKEN_WITHIN = 10.0
+"""Seconds that a process gets to take a signal; only the scheduler of a very busy machine needs more than one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignalFault:
+    """Sends `signal` (by name) to the target's main process or to its process group."""
+
+    signal: str
+    recipient: Recipient = "main"
+
+    def prepare(self, bench: Bench) -> None:
+        """Nothing to prepare."""
+
+    def describe(self) -> dict[str, Any]:
+        """The fault as JSON values."""
+        return {"kind": "signal", "signal": self.signal, "recipient": self.recipient}
+
+    def inject(self, bench: Bench) -> dict[str, Any]:
+        """Reads the socket table, sends the signal, and waits until the main process has taken it."""
+        instance, number = bench.running, signals.Signals[self.signal]
+        described = _describe_main(instance)
+        members = sorted(process.pid for process in instance.processes())
+        disposition = processes.signal_disposition(instance.pid, number)
+        blocked = processes.signal_blocked(instance.pid, number)
+        table = _socket_table(bench)
+        before = time.monotonic()
+        try:
+            instance.send_group(number) if self.recipient == "group" else instance.send(number)
+        except ProcessLookupError:
+            return self._proof(before, before, proven=False, because="the main process had ended before the signal")
+        sent = time.monotonic()
+        taken = _wait_taken(instance, number)
+        exited = instance.exit_status()
+        proven = taken is not None
+        return self._proof(
+            before,
+            sent,
+            proven=proven,
+            because=_because(self.signal, disposition, blocked=blocked, taken=proven, exited=exited is not None),
+            taken=taken,
+            disposition=disposition,
+            main=described,
+            members=members,
+            sockets=table,
+        )
+
+    def _proof(self, before: float, sent: float, *, proven: bool, because: str, **more: Any) -> dict[str, Any]:
+        return {**self.describe(), "t": before, "sent": sent, "proven": proven, "because": because, **more}
+
+
+def _describe_main(instance: Instance) -> dict[str, Any]:
+    kind, sentence = instance.kind_of_main()
+    return {"pid": instance.pid, "is": kind, "note": sentence}
+
+
+def _socket_table(bench: Bench) -> dict[str, Any] | None:
+    """The server's ends of the connections right before the fault: which were accepted, and which of these read empty."""
+    if bench.load is None:
+        return None
+    table = sockets.snapshot(port=bench.port)
+    read = [s.client_port for s in table.sockets.values() if s.accepted and s.unread == 0]
+    return {
+        "t0": table.t0,
+        "t": table.t,
+        "backlog": table.backlog,
+        "connections": len(table.sockets),
+        "accepted": sum(s.accepted for s in table.sockets.values()),
+        "read": sorted(read),
+    }
+
+
+def _wait_taken(instance: Instance, number: int) -> float | None:
+    """When the signal was no longer pending; None when it still is after `TAKEN_WITHIN` seconds."""
+    until = time.monotonic() + TAKEN_WITHIN
+    while processes.signal_pending(instance.pid, number):
+        if instance.wait_exit(until=min(until, time.monotonic() + 0.001)) is not None:
+            break
+        if time.monotonic() >= until:
+            return None
+    return time.monotonic()
+
+
+def _because(name: str, disposition: str | None, *, blocked: bool, taken: bool, exited: bool) -> str:
+    if not taken:
+        state = "blocked" if blocked else "not taken"
+        return f"{name} is still pending in the main process after {TAKEN_WITHIN:.0f} s ({state})"
+    if disposition == "ignored":
+        return f"the kernel accepted {name}; the main process ignores it (SigIgn)"
+    how = "has a handler for it (SigCgt)" if disposition == "handled" else "leaves it to the default action"
+    end = "and ended" if exited else "and took it from the pending set"
+    return f"{name} was sent; the main process {how} {end}"
