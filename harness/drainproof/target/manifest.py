@@ -1,0 +1,227 @@
+"""From a manifest to a `Target`: finds the file, reads it, resolves what it leaves out.
+
+The rules are in `manifest_values` (each value) and `manifest_models` (the sections); `mistakes` tells what is wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import ValidationError
+
+from drainproof.errors import ManifestError
+from drainproof.load.plan import Expectation, Request
+from drainproof.nearest import nearest
+from drainproof.target.description import FatalError, Policy, Provocation, SecondSignal, StartupFailure, Target
+from drainproof.target.manifest_models import (
+    Fatal,
+    LoadFailure,
+    Manifest,
+    PolicyTable,
+    RequestTable,
+    fatal_name,
+    request_method,
+    request_name,
+)
+from drainproof.target.mistakes import Mistake, report, show, translate
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+FILE = "drainproof.toml"
+PYPROJECT = "pyproject.toml"
+TABLE = ("tool", "drainproof")
+"""Where the manifest is in a `pyproject.toml`."""
+
+SMALLEST = """\
+[start]
+command = ["{python}", "server.py", "--port", "{port}"]
+
+[health]
+readiness = "/ready"
+
+[[request]]
+path = "/predict"
+json = { id = "{token}" }
+expect = { contains = "{token}" }
+"""
+"""The smallest useful manifest, shown to whoever has none."""
+
+
+def load_target(path: Path) -> Target:
+    """Reads the target that `path` names: a manifest (a TOML file), or a folder that has one.
+
+    A folder's manifest is its `drainproof.toml`, otherwise `[tool.drainproof]` in its `pyproject.toml`. Raises
+    ManifestError, which lists every mistake that was found.
+    """
+    path = Path(path)
+    try:
+        file = _find(path)
+        document = _read(file)
+        table, prefix = _manifest_table(document, file)
+        return _resolve(_validate(table, file=file, prefix=prefix), file)
+    except RecursionError as error:
+        raise ManifestError(f"{path}: its values are nested too deeply to be read") from error
+    except OSError as error:
+        raise ManifestError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _find(path: Path) -> Path:
+    """The manifest's file. Raises ManifestError where there is none, with what to write."""
+    if path.is_file():
+        if path.suffix != ".toml":
+            raise ManifestError(f"{path}: expected a folder or a TOML file (a name that ends in .toml)")
+        return path.parent.resolve() / path.name  # a link to a shared manifest belongs to the folder of the link
+    if not path.is_dir():
+        if path.exists():
+            raise ManifestError(f"{path}: expected a folder or a TOML file, this is neither")
+        raise ManifestError(f"{path}: there is no such file or folder.{_similar(path)}")
+    folder = path.resolve()
+    if (folder / FILE).is_file():
+        return folder / FILE
+    if (folder / PYPROJECT).is_file() and _has_table(_read(folder / PYPROJECT)):
+        return folder / PYPROJECT
+    raise ManifestError(
+        f"{path}: there is no {FILE} in this folder, and no [tool.drainproof] in a {PYPROJECT}."
+        f"{_similar(folder / FILE)}\n"
+        f"Create {folder / FILE}; the smallest one is:\n\n{SMALLEST}"
+    )
+
+
+def _similar(path: Path) -> str:
+    """` Did you mean …?` for a neighbour with nearly the same name."""
+    try:
+        neighbours = [each.name for each in path.absolute().parent.iterdir()]
+    except OSError:
+        return ""
+    found = nearest(path.name, neighbours)
+    return "" if found is None or found in (PYPROJECT, path.name) else f" Did you mean {path.parent / found}?"
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """The TOML document in `file`."""
+    content = file.read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ManifestError(f"{file}, line {line}: not UTF-8 (byte 0x{content[error.start]:02x})") from error
+    try:
+        return tomllib.loads(text)
+    except ValueError as error:  # TOMLDecodeError is one; so is an integer of too many digits
+        raise ManifestError(_syntax(file, text, str(error))) from error
+
+
+def _syntax(file: Path, text: str, message: str) -> str:
+    """A syntax error with the line it is in."""
+    place = re.search(r" \(at line (\d+), column (\d+)\)$", message)
+    if place is None:
+        return f"{file}: not valid TOML: {message}"
+    line, column = int(place[1]), int(place[2])
+    lines = text.split("\n")
+    shown = lines[line - 1].strip() if line <= len(lines) else ""
+    return f"{file}, line {line}, column {column}: not valid TOML: {message[: place.start()]}\n  {shown}".rstrip()
+
+
+def _has_table(document: Mapping[str, Any]) -> bool:
+    tool = document.get(TABLE[0])
+    return isinstance(tool, dict) and TABLE[1] in tool
+
+
+def _manifest_table(document: dict[str, Any], file: Path) -> tuple[dict[str, Any], str]:
+    """The manifest in a document, and what stands before its keys."""
+    if not _has_table(document):
+        if file.name == PYPROJECT:
+            raise ManifestError(f"{file}: has no [tool.drainproof]; expected [tool.drainproof.start] …, or a {FILE}")
+        return document, ""
+    table = document[TABLE[0]][TABLE[1]]
+    if not isinstance(table, dict):
+        mistake = Mistake(key="tool.drainproof", value=show(table), text="expected a table: [tool.drainproof.start] …")
+        raise ManifestError(report([mistake], file=str(file)))
+    return table, "tool.drainproof."
+
+
+def _validate(table: dict[str, Any], *, file: Path, prefix: str) -> Manifest:
+    try:
+        return Manifest.model_validate(table, context={"folder": file.parent})
+    except ValidationError as error:
+        mistakes = translate(error, model=Manifest, data=table, prefix=prefix)
+        raise ManifestError(report(mistakes, file=str(file))) from None
+
+
+def _resolve(manifest: Manifest, file: Path) -> Target:
+    start = manifest.start
+    return Target(
+        name=manifest.name or _default_name(file),
+        folder=file.parent,
+        manifest=file,
+        command=tuple(start.command),
+        working_directory=(file.parent / start.cwd).resolve(),
+        environment=start.env,
+        start_deadline=start.deadline,
+        ports=tuple(start.ports),
+        workers=start.workers,
+        readiness=manifest.health.readiness,
+        liveness=manifest.health.liveness,
+        requests=tuple(_request(each, name=request_name(each)) for each in manifest.request),
+        policy=_policy(manifest.policy),
+        load_failure=_load_failure(manifest.provoke.load_failure),
+        fatal=_fatal(manifest.provoke.fatal),
+    )
+
+
+def _default_name(file: Path) -> str:
+    """The folder's name; the file's own for one of several manifests in a folder."""
+    return (file.parent.name or "target") if file.name in (FILE, PYPROJECT) else file.stem
+
+
+def _request(table: RequestTable, *, name: str) -> Request:
+    headers = dict(table.headers)
+    body = table.body or ""
+    if table.has_json:
+        body = json.dumps(table.json_value)
+        if not any(header.lower() == "content-type" for header in headers):
+            headers["content-type"] = "application/json"
+    expect = Expectation(status=table.expect.status, contains=table.expect.contains, json=table.expect.json_value)
+    return Request(
+        name=name,
+        method=request_method(table),
+        path=table.path,
+        headers=headers,
+        body=body,
+        expect=expect,
+        duration=table.duration,
+        safe_to_repeat=table.safe_to_repeat,
+    )
+
+
+def _policy(table: PolicyTable) -> Policy:
+    return Policy(
+        grace_period=table.grace_period,
+        settle_time=table.settle_time,
+        stop_signals=tuple(table.stop_signals),
+        exit_codes=table.exit_codes,
+        second_signal=cast("dict[str, SecondSignal]", table.second_signal),
+        startup_failure=cast("StartupFailure", table.startup_failure),
+    )
+
+
+def _load_failure(table: LoadFailure | None) -> Provocation | None:
+    if table is None:
+        return None
+    return Provocation(environment=table.env, arguments=tuple(table.args), names_cause=table.names_cause)
+
+
+def _fatal(table: Fatal | None) -> FatalError | None:
+    if table is None:
+        return None
+    return FatalError(
+        request=_request(table, name=fatal_name(table)), environment=table.env, arguments=tuple(table.args)
+    )

@@ -1,0 +1,308 @@
+"""The sections of a manifest, and the checks across their keys.
+
+A section's checks are its own `model_validator`, so that they run, and report, whatever is wrong in other sections;
+what concerns several sections is checked by `Manifest`, once each of them is right in itself.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
+
+from drainproof.nearest import nearest
+from drainproof.target import placeholders
+from drainproof.target.manifest_values import (
+    TOKEN,
+    Argument,
+    Arguments,
+    Contained,
+    Duration,
+    ExitCodes,
+    Headers,
+    Json,
+    Method,
+    Name,
+    Pattern,
+    PortName,
+    RequestPath,
+    Seconds,
+    SecondSignal,
+    SignalName,
+    StartupFailure,
+    Statuses,
+    Text,
+    Truth,
+    UrlPath,
+    Variables,
+    WorkerCounts,
+)
+from drainproof.target.mistakes import Location, wrong, wrong_at
+
+Found = list[tuple[Location, str]]
+
+
+def _complain(found: Found) -> None:
+    if found:
+        raise wrong_at(found)
+
+
+def _no_repeats(values: list[str]) -> list[str]:
+    _complain([((i,), "named twice") for i, value in enumerate(values) if value in values[:i]])
+    return values
+
+
+def _placeholder_mistake(template: str, ports: Iterable[str]) -> str | None:
+    """What is wrong with the placeholders of `template`; None if nothing is."""
+    valid = placeholders.valid_names(ports)
+    try:
+        unknown = next((name for name in placeholders.names(template) if name not in valid), None)
+    except placeholders.PlaceholderError as error:
+        return str(error)
+    if unknown is None:
+        return None
+    closest = nearest(unknown, valid)
+    suggestion = "" if closest is None else f" Did you mean {{{closest}}}?"
+    if unknown.endswith("_port") and closest != "port":
+        suggestion += f' If it is a port, name it: ports = ["http", "{unknown.removesuffix("_port")}"].'
+    known = ", ".join(f"{{{name}}}" for name in valid)
+    return f"unknown placeholder {{{unknown}}}.{suggestion} Valid here: {known}; a brace itself is written {{{{ or }}}}"
+
+
+def _placeholder_mistakes(
+    *, arguments: list[str], arguments_key: str, variables: dict[str, str], ports: Iterable[str]
+) -> Found:
+    """The same for all arguments and environment variables of a section."""
+    places: list[tuple[Location, str]] = [((arguments_key, i), argument) for i, argument in enumerate(arguments)]
+    places += [(("env", name), value) for name, value in variables.items()]
+    return [(place, text) for place, template in places if (text := _placeholder_mistake(template, ports)) is not None]
+
+
+class Section(BaseModel):
+    """A table whose keys are all known."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Start(Section):
+    """`[start]`: how to start the target. The validation context `folder` is the manifest's folder."""
+
+    command: Arguments = Field(description='the command that starts the server, such as ["{python}", "server.py"]')
+    cwd: Argument = "."
+    env: Variables = {}
+    deadline: Seconds = 30.0
+    ports: Annotated[list[PortName], AfterValidator(_no_repeats)] = ["http"]
+    workers: WorkerCounts = (1,)
+
+    @model_validator(mode="after")
+    def _check(self, info: ValidationInfo) -> Start:
+        found: Found = []
+        if not self.command or not self.command[0]:
+            found.append((("command",), "expected a command: the program and its arguments"))
+        folder: Path = info.context["folder"] if info.context else Path()
+        if not (folder / self.cwd).is_dir():
+            found.append((("cwd",), f"there is no such folder in {folder}"))
+        if "http" not in self.ports:
+            found.append((("ports",), 'expected "http" among them: it is the port that the load goes to'))
+        found += _placeholder_mistakes(
+            arguments=self.command, arguments_key="command", variables=self.env, ports=self.ports
+        )
+        if not found:  # else the placeholders in use are not known
+            found += self._unused()
+        _complain(found)
+        return self
+
+    def _unused(self) -> Found:
+        """What is declared, but never reaches the command."""
+        used = {name for text in (*self.command, *self.env.values()) for name in placeholders.names(text)}
+        found: Found = []
+        for index, port in enumerate(self.ports):
+            placeholder = placeholders.port_placeholder(port)
+            if placeholder in used:
+                continue
+            if port == "http":
+                text = "expected {port} in it, or in start.env: it tells the server its port, a new one for each start"
+                found.append((("command",), text))
+            else:
+                found.append(
+                    (("ports", index), f"never used: expected {{{placeholder}}} in start.command or in start.env")
+                )
+        if len(self.workers) > 1 and "workers" not in used:
+            text = "several counts, but there is no {workers} in start.command or in start.env to tell the server"
+            found.append((("workers",), text))
+        return found
+
+
+class Health(Section):
+    """`[health]`: the paths on the HTTP port that tell the target's state."""
+
+    readiness: UrlPath = Field(description='the path that answers 2xx when the server is ready, such as "/ready"')
+    liveness: UrlPath | None = None
+
+
+class Expect(Section):
+    """`expect`: the answer that counts as right."""
+
+    status: Statuses = (200,)
+    contains: Contained | None = None
+    json_value: Json = Field(default=None, alias="json")
+
+
+class RequestTable(Section):
+    """`[[request]]`: one kind of request."""
+
+    name: Name | None = None
+    method: Method | None = None
+    path: RequestPath = Field(description='the path of the request, such as "/predict"')
+    headers: Headers = {}
+    json_value: Json = Field(default=None, alias="json")
+    body: Text | None = None
+    expect: Expect = Expect()
+    duration: Duration = 0.0
+    safe_to_repeat: Truth = True
+
+    @property
+    def has_json(self) -> bool:
+        """Whether `json` was given."""
+        return "json_value" in self.model_fields_set
+
+    @model_validator(mode="after")
+    def _check(self) -> RequestTable:
+        found: Found = []
+        if self.has_json and self.body is not None:
+            found.append((("body",), "there is json already; a request has one of them"))
+        names = [name.lower() for name in self.headers]
+        found += [
+            (("headers", name), "the same header twice (their case does not count)")
+            for i, name in enumerate(self.headers)
+            if name.lower() in names[:i]
+        ]
+        sent = [self.path, *self.headers.values(), self.body or "", json.dumps(self.json_value)]
+        if not any(TOKEN in text for text in sent):
+            hint = f"the request has no {TOKEN} in its path, headers, json or body, so its answer cannot have it"
+            if TOKEN in (self.expect.contains or ""):
+                found.append((("expect", "contains"), hint))
+            if TOKEN in json.dumps(self.expect.json_value):
+                found.append((("expect", "json"), hint))
+        _complain(found)
+        return self
+
+
+class PolicyTable(Section):
+    """`[policy]`: what the target promises."""
+
+    grace_period: Seconds = 30.0
+    settle_time: Seconds = 3.0
+    stop_signals: Annotated[list[SignalName], AfterValidator(_no_repeats)] = ["SIGTERM", "SIGINT"]
+    exit_codes: dict[SignalName, ExitCodes] = {}
+    second_signal: dict[SignalName, SecondSignal] = {}
+    startup_failure: StartupFailure = "exits"
+
+    @model_validator(mode="after")
+    def _check(self) -> PolicyTable:
+        found: Found = []
+        if not self.stop_signals:
+            found.append((("stop_signals",), 'expected at least one signal, such as "SIGTERM"'))
+        for key, table in (("exit_codes", self.exit_codes), ("second_signal", self.second_signal)):
+            for name in table:
+                if name not in self.stop_signals:
+                    text = f"{name} is not a stop signal of this target; those are {', '.join(self.stop_signals)}"
+                    found.append(((key, name), text + " (policy.stop_signals)"))
+        _complain(found)
+        return self
+
+
+class LoadFailure(Section):
+    """`[provoke.load_failure]`: a start at which the model cannot be loaded."""
+
+    env: Variables = {}
+    args: Arguments = []
+    names_cause: Pattern | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> LoadFailure:
+        if not self.env and not self.args:
+            raise wrong("expected env or args (or both): without them it would be a start like any other")
+        return self
+
+
+class Fatal(RequestTable):
+    """`[provoke.fatal]`: a request that the server dies of."""
+
+    env: Variables = {}
+    args: Arguments = []
+
+
+class Provoke(Section):
+    """`[provoke]`: situations that only the target's owner can bring about."""
+
+    load_failure: LoadFailure | None = None
+    fatal: Fatal | None = None
+
+
+class Manifest(Section):
+    """The whole file."""
+
+    name: Name | None = None
+    start: Start = Field(description="the section [start] with the command")
+    health: Health = Field(description="the section [health] with the path readiness")
+    request: list[RequestTable] = Field(description="at least one [[request]]")
+    policy: PolicyTable = PolicyTable()
+    provoke: Provoke = Provoke()
+
+    @model_validator(mode="after")
+    def _check(self) -> Manifest:
+        _complain([*self._request_mistakes(), *self._provoke_mistakes()])
+        return self
+
+    def _request_mistakes(self) -> Found:
+        if not self.request:
+            return [(("request",), "expected at least one [[request]]")]
+        found: Found = []
+        names: list[str] = []
+        for index, request in enumerate(self.request):
+            name = request_name(request)
+            if name in names:
+                found.append((("request", index, "name"), f'a second request named "{name}"; each needs its own name'))
+            names.append(name)
+            if self.policy.grace_period <= request.duration < math.inf:
+                text = (
+                    f"nobody can answer it within the grace period of {self.policy.grace_period:g} s: "
+                    "shorten the one or lengthen the other (policy.grace_period)"
+                )
+                found.append((("request", index, "duration"), text))
+        if all(math.isinf(request.duration) for request in self.request):
+            found.append((("request",), "expected at least one request that ends: the target must answer to be ready"))
+        if self.provoke.fatal is not None and fatal_name(self.provoke.fatal) in names:
+            text = f'a second request named "{fatal_name(self.provoke.fatal)}"; each needs its own name'
+            found.append((("provoke", "fatal", "name"), text))
+        return found
+
+    def _provoke_mistakes(self) -> Found:
+        found: Found = []
+        for key, each in (("load_failure", self.provoke.load_failure), ("fatal", self.provoke.fatal)):
+            if each is not None:
+                wrong_ones = _placeholder_mistakes(
+                    arguments=each.args, arguments_key="args", variables=each.env, ports=self.start.ports
+                )
+                found += [(("provoke", key, *place), text) for place, text in wrong_ones]
+        return found
+
+
+def request_method(request: RequestTable) -> str:
+    """The declared method; GET without a body and POST with one where none is declared."""
+    return request.method or ("POST" if request.has_json or request.body is not None else "GET")
+
+
+def request_name(request: RequestTable) -> str:
+    """The declared name, or method and path."""
+    return request.name or f"{request_method(request)} {request.path}"
+
+
+def fatal_name(fatal: Fatal) -> str:
+    """The declared name, or "fatal"."""
+    return fatal.name or "fatal"

@@ -1,0 +1,244 @@
+"""The kinds of values in a manifest: one checking function for each, which says what it expected.
+
+pydantic's own conversions are not used at all: `"8080"` is not a number here, and `1` is not a truth.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shlex
+import signal
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, PlainValidator
+
+from drainproof.nearest import did_you_mean
+from drainproof.target.description import ENDLESS
+from drainproof.target.mistakes import Location, wrong, wrong_at
+
+LONGEST = 86_400
+"""Seconds in a day: nobody waits longer, and the system's timers take no more than some weeks."""
+
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+"""HEAD is left out: its answer has no body to judge."""
+
+FRAMING_HEADERS = frozenset({"connection", "content-length", "transfer-encoding"})
+"""They say how a message is cut out of the connection, which is the load engine's own business."""
+
+TOKEN = "{token}"
+"""What stands in a request for the text that is unique to each copy of it."""
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        quoted = f' (in quotes: "{value}")' if isinstance(value, int) and not isinstance(value, bool) else ""
+        raise wrong(f"expected a string{quoted}")
+    return value
+
+
+def _argument(value: Any) -> str:
+    if "\0" in _text(value):
+        raise wrong("expected a string without NUL characters")
+    return str(value)
+
+
+def _variable(value: Any) -> str:
+    if not _argument(value) or "=" in value:
+        raise wrong('expected the name of an environment variable, not empty and without "="')
+    return str(value)
+
+
+def _name(value: Any) -> str:
+    if not _text(value).strip() or not value.isprintable() or len(value) > 100:
+        raise wrong("expected a name: 1 to 100 printable characters")
+    return str(value)
+
+
+def _words(value: Any) -> Any:
+    """One string is split as a shell would, but no shell will run it: what only a shell understands is refused."""
+    if not isinstance(value, str):
+        if not isinstance(value, list):
+            raise wrong("expected an array of strings, or one string")
+        return value
+    try:
+        words = shlex.split(value)
+    except ValueError as error:
+        raise wrong(f"the quotes in it do not match ({str(error).lower()})") from error
+    for word in words:
+        if word in {"&&", "||", "|", ";", "&", ">", "<", ">>", "2>&1"}:
+            raise wrong(f'no shell runs it, so "{word}" has no meaning; to use a shell: ["sh", "-c", "exec …"]')
+    if words and re.match(r"[A-Za-z_]\w*=", words[0]):
+        raise wrong(f'no shell runs it, so "{words[0]}" has no meaning; put variables in start.env')
+    return words
+
+
+def _seconds(value: Any) -> float:
+    if not _is_number(value) or not 0 < value <= LONGEST:
+        raise wrong(f"expected seconds: a number greater than 0, and at most {LONGEST}")
+    return float(value)
+
+
+def _duration(value: Any) -> float:
+    if value == ENDLESS:
+        return math.inf
+    if not _is_number(value) or not 0 < value <= LONGEST:
+        raise wrong(f'expected seconds: a number greater than 0, and at most {LONGEST}; or "{ENDLESS}"')
+    return float(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _truth(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise wrong("expected true or false, without quotes")
+    return value
+
+
+def _one_or_more(what: str, low: int, high: float) -> Callable[[Any], tuple[int, ...]]:
+    """A number, or an array of different numbers, from `low` to `high`."""
+
+    def check(value: Any) -> tuple[int, ...]:
+        numbers = value if isinstance(value, list) else [value]
+        bad = [
+            index
+            for index, number in enumerate(numbers)
+            if not (isinstance(number, int) and not isinstance(number, bool) and low <= number <= high)
+        ]
+        if bad and isinstance(value, list):
+            raise wrong_at([((index,), f"expected {what}") for index in bad])
+        if bad or not numbers:
+            raise wrong(f"expected {what}, or an array of them")
+        return tuple(sorted(set(numbers)))
+
+    return check
+
+
+def _one_of(*choices: str) -> Callable[[Any], str]:
+    def check(value: Any) -> str:
+        if value not in choices:
+            suggestion = did_you_mean(value, choices) if isinstance(value, str) else ""
+            raise wrong(f"expected {' or '.join(json.dumps(choice) for choice in choices)}.{suggestion}")
+        return str(value)
+
+    return check
+
+
+def _signal(value: Any) -> str:
+    if value in ("SIGKILL", "SIGSTOP"):
+        raise wrong("no process can handle it, so none can promise to stop on it in order")
+    if not isinstance(value, str) or value not in signal.Signals.__members__:
+        if isinstance(value, str):
+            suggestion = did_you_mean(value, signal.Signals.__members__)
+        else:  # perhaps its number
+            suggestion = next((f' Did you mean "{each.name}"?' for each in signal.Signals if each == value), "")
+        raise wrong(f'expected the name of a signal, such as "SIGTERM".{suggestion}')
+    return value
+
+
+def _port_name(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[a-z][a-z0-9_]*", value):
+        raise wrong('expected a name of lower-case letters, digits and "_", such as "http" or "grpc"')
+    return value
+
+
+def _url_path(value: Any) -> str:
+    text = _text(value)
+    if re.match(r"https?://", text):
+        raise wrong("expected the path alone, from its first / on: host and port are the harness's")
+    if not text.startswith("/"):
+        raise wrong("expected a path that begins with /")
+    if not re.fullmatch(r"[!-~]+", text) or "#" in text:
+        raise wrong("expected a path of visible ASCII characters without #; others are percent-encoded: %20")
+    return text
+
+
+def _request_path(value: Any) -> str:
+    path = _url_path(value)
+    if "{" in path.replace(TOKEN, "") or "}" in path.replace(TOKEN, ""):
+        raise wrong(f"{TOKEN} is the only placeholder in a path; braces themselves are written %7B and %7D")
+    return path
+
+
+def _header_name(value: Any) -> str:
+    if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", _text(value)):
+        raise wrong("expected the name of a header: letters, digits and -")
+    if value.lower() in FRAMING_HEADERS:
+        raise wrong("the load engine sets this header itself")
+    return str(value)
+
+
+def _header_value(value: Any) -> str:
+    if not re.fullmatch(r"[\t -~\x80-\xff]*", _text(value)):
+        raise wrong("expected a string on one line, of Latin-1 characters")
+    return str(value)
+
+
+def _contains(value: Any) -> str:
+    if not _text(value):
+        raise wrong("expected a text that the answer must contain; every answer contains the empty one")
+    return str(value)
+
+
+def _pattern(value: Any) -> str:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            re.compile(_text(value))
+        except (re.error, OverflowError) as error:
+            raise wrong(f"expected a regular expression: {error}") from error
+    return str(value)
+
+
+def _json(value: Any) -> Any:
+    found = list(_not_json(value, ()))
+    if found:
+        raise wrong_at(found)
+    return value
+
+
+def _not_json(value: Any, location: Location) -> Iterator[tuple[Location, str]]:
+    """What in a TOML value JSON has no form for."""
+    if isinstance(value, dict):
+        for key, each in value.items():
+            yield from _not_json(each, (*location, key))
+    elif isinstance(value, list):
+        for index, each in enumerate(value):
+            yield from _not_json(each, (*location, index))
+    elif isinstance(value, (bool, str)):
+        return
+    elif not isinstance(value, (int, float)):
+        yield location, "JSON has no dates and times; write a string"
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield location, "JSON has no infinity and no nan"
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        yield location, "expected an integer of 64 bits"
+
+
+Text = Annotated[str, PlainValidator(_text)]
+Argument = Annotated[str, PlainValidator(_argument)]
+Name = Annotated[str, PlainValidator(_name)]
+Seconds = Annotated[float, PlainValidator(_seconds)]
+Truth = Annotated[bool, PlainValidator(_truth)]
+Arguments = Annotated[list[Argument], BeforeValidator(_words)]
+Variables = dict[Annotated[str, PlainValidator(_variable)], Argument]
+SignalName = Annotated[str, PlainValidator(_signal)]
+UrlPath = Annotated[str, PlainValidator(_url_path)]
+Json = Annotated[Any, PlainValidator(_json)]
+Duration = Annotated[float, PlainValidator(_duration)]
+PortName = Annotated[str, PlainValidator(_port_name)]
+RequestPath = Annotated[str, PlainValidator(_request_path)]
+Headers = dict[Annotated[str, PlainValidator(_header_name)], Annotated[str, PlainValidator(_header_value)]]
+Contained = Annotated[str, PlainValidator(_contains)]
+Pattern = Annotated[str, PlainValidator(_pattern)]
+Method = Annotated[str, PlainValidator(_one_of(*METHODS))]
+SecondSignal = Annotated[str, PlainValidator(_one_of("ignored", "forces_exit"))]
+StartupFailure = Annotated[str, PlainValidator(_one_of("exits", "stays_up_not_ready"))]
+WorkerCounts = Annotated[tuple[int, ...], PlainValidator(_one_or_more("a number of workers, 1 or more", 1, math.inf))]
+ExitCodes = Annotated[tuple[int, ...], PlainValidator(_one_or_more("an exit status from 0 to 255", 0, 255))]
+Statuses = Annotated[tuple[int, ...], PlainValidator(_one_or_more("an HTTP status from 200 to 599", 200, 599))]
