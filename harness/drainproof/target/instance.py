@@ -1,0 +1,105 @@
+"""What every launcher gives: one running copy of a target."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import psutil
+
+from drainproof.target.main_kind import MainKind
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExitStatus:
+    """How the main process ended. Exactly one of `code` and `signal` is set."""
+
+    time: float
+    """CLOCK_MONOTONIC seconds."""
+    code: int | None
+    signal: int | None
+
+    @property
+    def shell_code(self) -> int:
+        """The status as a shell shows it: the exit code, or 128 + the number of the signal that killed it."""
+        if self.signal is not None:
+            return 128 + self.signal
+        assert self.code is not None
+        return self.code
+
+
+class Instance(Protocol):
+    """One running copy of a target, however it was launched. Moments are CLOCK_MONOTONIC seconds."""
+
+    @property
+    def pid(self) -> int:
+        """The main process: exactly what the command line started."""
+        ...
+
+    @property
+    def group(self) -> int:
+        """Its process group."""
+        ...
+
+    @property
+    def started(self) -> float:
+        """When the main process was created."""
+        ...
+
+    @property
+    def host(self) -> str:
+        """The address that its ports are reached at."""
+        ...
+
+    @property
+    def ports(self) -> Mapping[str, int]:
+        """Port numbers by name."""
+        ...
+
+    @property
+    def tmp(self) -> Path:
+        """Its own TMPDIR."""
+        ...
+
+    @property
+    def output(self) -> Path:
+        """The file with its output (`output.jsonl`)."""
+        ...
+
+    def exit_status(self) -> ExitStatus | None:
+        """How the main process ended; None while it runs. Never blocks."""
+        ...
+
+    def wait_exit(self, *, until: float) -> ExitStatus | None:
+        """Waits for the end of the main process, no longer than until that moment."""
+        ...
+
+    def wait_gone(self, *, until: float) -> float | None:
+        """Waits for the end of the last process of the tree; returns when that was, or None if it is not yet."""
+        ...
+
+    def processes(self) -> list[psutil.Process]:
+        """The living tree, main process included, also those that left group and session; no zombies."""
+        ...
+
+    def send(self, signum: int) -> None:
+        """Sends a signal to the main process. Raises ProcessLookupError where it has ended."""
+        ...
+
+    def send_group(self, signum: int) -> None:
+        """Sends a signal to the main process's group. Raises ProcessLookupError where nobody is left in it."""
+        ...
+
+    def kind_of_main(self) -> MainKind:
+        """Whether the main process is the server, a shell or a wrapper, with a sentence that says so."""
+        ...
+
+    def tail(self, lines: int = 20) -> str:
+        """The last lines of its output, made fit for a terminal."""
+        ...
+
+    def end(self) -> None:
+        """SIGKILLs whatever is left of the tree, waits until it is gone and removes `tmp`. Idempotent."""
+        ...

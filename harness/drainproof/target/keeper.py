@@ -1,0 +1,372 @@
+"""The keeper: a small process of ours, one per instance, that starts the target and answers for its end.
+
+Why a process of its own. Only a process can adopt orphans (PR_SET_CHILD_SUBREAPER), and the pytest process must not:
+users' tests fork too. Whatever becomes of pytest, the kernel closes its end of the control socket, and the keeper then
+kills the whole tree. And exits are stamped in a process that does nothing else, so that pytest's GIL cannot delay them.
+
+It is single-threaded (it forks), imports little (its start is part of every launch), and runs in `/`, in a session of
+its own (a terminal's Ctrl-C does not reach it), with every signal ignored that can be: a target that signals its
+parent process reaches the keeper.
+
+Since every orphan of the tree becomes the keeper's child, "no children left" (ECHILD) is exactly "the tree is gone".
+
+The protocol is JSON lines over a Unix socket. In: `{"do": "start", …}` once, `{"do": "tail", "lines": n}`,
+`{"do": "end"}`. Out, each with `event`: `started` (with the target's pidfd as ancillary data) or `not_started`, `exit`,
+`gone`, `output_complete`, `tail`, `problem`, `ended`. A time `t` is CLOCK_MONOTONIC.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import sys
+from contextlib import suppress
+from time import monotonic
+from typing import Any
+
+from drainproof.target import kernel, tree
+from drainproof.target.output import OutputLog
+from drainproof.target.spawn import NotStartedError, spawn
+
+READ = 64 * 1024
+"""A pipe's capacity: what can be read at once."""
+WORK = 0.0005
+"""Seconds of JSON making between two looks at the exit of the target."""
+OPEN_PIPES = 0.3
+"""Seconds that a pipe may stay open after the whole tree is gone (a process outside of it was handed the
+descriptor)."""
+KILL = 8.0
+"""Seconds after which the keeper gives up on processes that SIGKILL does not end."""
+WALL = 0x40000000
+"""waitpid's __WALL: also children that do not announce their end by SIGCHLD."""
+
+
+class Keeper:
+    """One instance, from its start to its end."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self.control = control
+        self.received = b""
+        self.outgoing = bytearray()
+        self.poll = select.epoll()
+        self.done = False
+        self.main = 0
+        self.main_exited = False
+        self.gone = True
+        self.gone_at = 0.0
+        self.pipes: dict[int, str] = {}
+        self.output: OutputLog | None = None
+        self.problem: str | None = None
+        self.config: dict[str, Any] = {}
+        self.tmp_created = False
+        self.shared_memory_before: set[str] = set()
+        self.wake, wake_write = os.pipe()
+        for descriptor in (self.wake, wake_write):
+            os.set_blocking(descriptor, False)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self.parent = kernel.pidfd_open(os.getppid())
+        control.setblocking(False)
+        for descriptor in (control.fileno(), self.wake, self.parent):
+            self.poll.register(descriptor, select.EPOLLIN)
+
+    # -- the loop ----------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Serves until the parent asks for the end, or is no more."""
+        while not self.done:
+            ready = {descriptor for descriptor, _ in self.poll.poll(self._timeout())}
+            now = monotonic()
+            # The order matters: first what carries a time, then the rest, each with a bounded amount of work.
+            if self.wake in ready:
+                self._empty_wake()
+                self._reap(now)
+            for descriptor in list(self.pipes):
+                if descriptor in ready:
+                    self._read(descriptor)
+            if self.parent in ready:
+                self.end()
+            elif self.control.fileno() in ready:
+                self._listen()
+            if self.outgoing:
+                self._send_out()
+            if self.output is not None:
+                self.output.work(until=monotonic() + WORK)
+                self._tell_problem(self.output.problem)
+                if self.gone and (not self.pipes or monotonic() > self.gone_at + OPEN_PIPES):
+                    self._finish_output()
+
+    def _timeout(self) -> float | None:
+        if self.output is None:
+            return 0.05 if self.outgoing else None
+        if self.output.pending:
+            return 0.0
+        moments = [self.output.flush_due] if self.output.flush_due is not None else []
+        if self.gone:
+            moments.append(self.gone_at + OPEN_PIPES)
+        if self.outgoing:
+            moments.append(monotonic() + 0.05)
+        return max(min(moments) - monotonic(), 0.0) if moments else None
+
+    def _empty_wake(self) -> None:
+        try:
+            while os.read(self.wake, 4096):
+                pass
+        except BlockingIOError:
+            pass
+
+    def _reap(self, now: float) -> None:
+        """Takes every child that has ended: the main process, and the orphans of the tree."""
+        while not self.gone:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG | WALL)
+            except ChildProcessError:
+                self.gone, self.gone_at = True, now
+                self._tell({"event": "gone", "t": now})
+                return
+            if pid == 0:
+                return
+            if pid == self.main and not self.main_exited:
+                self.main_exited = True
+                code = os.waitstatus_to_exitcode(status)
+                self._tell(
+                    {
+                        "event": "exit",
+                        "t": now,
+                        "code": code if code >= 0 else None,
+                        "signal": -code if code < 0 else None,
+                    }
+                )
+
+    def _read(self, descriptor: int) -> bool:
+        """Reads once. False where nothing more is there, or will come."""
+        try:
+            data = os.read(descriptor, READ)
+        except BlockingIOError:
+            return False
+        except OSError:
+            data = b""
+        name = self.pipes[descriptor]
+        assert self.output is not None
+        if data:
+            self.output.feed(name, monotonic(), data)
+            return True
+        self.poll.unregister(descriptor)
+        os.close(descriptor)
+        del self.pipes[descriptor]
+        self.output.end_stream(name, monotonic())
+        return False
+
+    # -- the parent --------------------------------------------------------------------------------------------------
+
+    def _listen(self) -> None:
+        try:
+            data = self.control.recv(65536)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.end()
+            return
+        *lines, self.received = (self.received + data).split(b"\n")
+        for line in lines:
+            message = json.loads(line)
+            if message["do"] == "start":
+                self.start(message)
+            elif message["do"] == "tail":
+                lines_wanted = self.output.recent(message["lines"]) if self.output is not None else None
+                self._tell({"event": "tail", "lines": lines_wanted})
+            elif message["do"] == "end":
+                self.end()
+
+    def _tell(self, event: dict[str, Any]) -> None:
+        self.outgoing += json.dumps(event).encode() + b"\n"
+        self._send_out()
+
+    def _send_out(self) -> None:
+        """Never blocks: a parent that is stopped, or busy, must not stop the keeper."""
+        try:
+            sent = self.control.send(self.outgoing)
+        except BlockingIOError:
+            return
+        except OSError:
+            sent = len(self.outgoing)  # nobody is there any more
+        del self.outgoing[:sent]
+
+    def _tell_problem(self, problem: str | None) -> None:
+        if problem is not None and problem != self.problem:
+            self.problem = problem
+            self._tell({"event": "problem", "text": problem})
+
+    # -- start and end -----------------------------------------------------------------------------------------------
+
+    def start(self, config: dict[str, Any]) -> None:
+        """Starts the target as `launch` in process.py describes it."""
+
+        def native(text: str) -> bytes:
+            return text.encode("utf-8", "surrogateescape")
+
+        self.config = config
+        if os.getppid() != config["parent"]:
+            self.end()  # it was gone before we looked at it
+            return
+        try:
+            self._make_tmp()
+            self.shared_memory_before = tree.shared_memory_names()
+            self.output = OutputLog(config["output"], streams=("stdout", "stderr"), **config["bounds"])
+            spawned = spawn(
+                command=[native(part) for part in config["command"]],
+                environment={native(name): native(value) for name, value in config["environment"].items()},
+                working_directory=native(config["working_directory"]),
+            )
+        except NotStartedError as error:
+            self._not_started(str(error), "command")
+            return
+        except OSError as error:
+            self._not_started(str(error), "harness")
+            return
+        self.main, self.gone = spawned.pid, False
+        self.pipes = {spawned.stdout: "stdout", spawned.stderr: "stderr"}
+        for descriptor in self.pipes:
+            self.poll.register(descriptor, select.EPOLLIN)
+        event = json.dumps({"event": "started", "pid": spawned.pid, "t": spawned.started}).encode() + b"\n"
+        with suppress(OSError):  # the parent may be gone: the loop sees it next
+            socket.send_fds(self.control, [event], [spawned.pidfd])
+        os.close(spawned.pidfd)
+
+    def _make_tmp(self) -> None:
+        try:
+            os.mkdir(self.config["tmp"], 0o700)  # noqa: PTH102
+        except FileExistsError:
+            if os.listdir(self.config["tmp"]):  # noqa: PTH208
+                raise
+        self.tmp_created = True
+
+    def _not_started(self, text: str, whose: str) -> None:
+        self._finish_output()
+        self._tell({"event": "not_started", "text": text, "whose": whose})
+
+    def end(self) -> None:
+        """Leaves nothing behind, and then ends."""
+        self.done = True
+        survivors: list[tree.Stat] = []
+        if not self.gone:
+            survivors = self._kill_tree()
+        if self.output is not None:
+            deadline = monotonic() + OPEN_PIPES
+            while self.pipes and monotonic() < deadline:
+                if not [descriptor for descriptor in list(self.pipes) if self._read(descriptor)]:
+                    break
+            self._finish_output()
+        if self.tmp_created:
+            remove_folder(self.config["tmp"])
+        left = [stat.pid for stat in tree.descendants(os.getpid()) if stat.alive] if not self.gone else []
+        self._tell({"event": "ended", "killed": [[s.pid, s.name] for s in survivors if s.alive], "left": left})
+        self.control.setblocking(True)
+        self.control.settimeout(1.0)
+        self._send_out()
+
+    def _finish_output(self) -> None:
+        if self.output is None:
+            return
+        output, self.output = self.output, None
+        for descriptor in list(self.pipes):  # held open by somebody outside of the tree
+            self.poll.unregister(descriptor)
+            os.close(descriptor)
+        self.pipes = {}
+        output.finish(monotonic())
+        self._tell_problem(output.problem)
+        self._tell({"event": "output_complete"})
+
+    def _kill_tree(self) -> list[tree.Stat]:
+        """SIGKILL until nobody is left; returns who was there.
+
+        First everybody is stopped, again and again until a look shows nobody new: a stopped process forks no more, and
+        keeps its place in the limits that hold a fork bomb down. (Killing at once was the alternative: a dead process
+        makes room for the next.) Only then their shared memory is noted and they are killed.
+        """
+        me = os.getpid()
+        stopped: dict[int, tree.Stat] = {}
+        give_up_stopping = monotonic() + 0.5
+        while monotonic() < give_up_stopping:
+            new = [stat for stat in tree.descendants(me) if stat.pid not in stopped]
+            if not new:
+                break
+            tree.kill([stat.pid for stat in new], signal.SIGSTOP)
+            stopped.update((stat.pid, stat) for stat in new)
+        segments: set[str] = set()
+        enough = monotonic() + 0.3
+        for pid in stopped:
+            if monotonic() > enough:
+                break
+            segments |= tree.shared_memory(pid)
+        give_up = monotonic() + KILL
+        while not self.gone and monotonic() < give_up:
+            everybody = tree.descendants(me)
+            tree.kill_groups(everybody)
+            tree.kill([stat.pid for stat in everybody], signal.SIGKILL)
+            for _ in range(20):
+                # Whoever forks faster than the whole of /proc is read is caught here, as a child of ours.
+                for pid in tree.direct_children(me):
+                    tree.kill([pid], signal.SIGKILL)
+                self._reap(monotonic())
+                if self.gone:
+                    break
+                select.select([self.wake], [], [], 0.002)
+                self._empty_wake()
+        for path in segments:
+            if tree.segment_name(path) not in self.shared_memory_before:
+                try:
+                    os.unlink(path)  # noqa: PTH108
+                except OSError:
+                    continue
+        return list(stopped.values())
+
+
+def remove_folder(path: str) -> None:
+    """Removes a folder and what is in it, also where its owner has locked himself out. Never raises."""
+    for _ in range(2):
+        try:
+            with os.scandir(path) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        remove_folder(entry.path)
+                    else:
+                        try:
+                            os.unlink(entry.path)  # noqa: PTH108
+                        except OSError:
+                            continue
+            os.rmdir(path)  # noqa: PTH106
+            return
+        except FileNotFoundError:
+            return
+        except OSError:
+            try:
+                os.chmod(path, 0o700)  # noqa: PTH101
+            except OSError:
+                return
+
+
+def main(control: int) -> None:
+    """The keeper's process. `control` is the inherited descriptor of the control socket."""
+    gc.disable()  # nothing here makes cycles, and a collection in the wrong moment would delay a time stamp
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    for signum in signal.valid_signals() - {
+        signal.SIGKILL,
+        signal.SIGSTOP,
+        signal.SIGCHLD,
+        signal.SIGSEGV,
+        signal.SIGABRT,
+    }:
+        signal.signal(signum, signal.SIG_IGN)
+    kernel.become_subreaper()
+    kernel.set_name("drainproof-keep")
+    connection = socket.socket(fileno=control)
+    connection.set_inheritable(False)
+    Keeper(connection).run()
+    sys.stdout.flush()
