@@ -50,6 +50,8 @@ class ServerSocket:
     """The application has accept()ed it."""
     unread: int
     """Bytes that have arrived and that the application has not read."""
+    inode: int
+    """0 until it is accepted: with it `owners` finds the process."""
 
     @property
     def taken(self) -> bool:
@@ -70,15 +72,15 @@ class Snapshot:
 
     def to_json(self) -> dict[str, Any]:
         """JSON values; the inverse of `from_json`."""
-        ends = [[s.client_port, s.state, s.accepted, s.unread] for s in self.sockets.values()]
+        ends = [[s.client_port, s.state, s.accepted, s.unread, s.inode] for s in self.sockets.values()]
         return {"t0": self.t0, "t": self.t, "backlog": self.backlog, "sockets": ends}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Snapshot:
         """Reads what `to_json` wrote."""
         ends = {
-            port: ServerSocket(client_port=port, state=state, accepted=accepted, unread=unread)
-            for port, state, accepted, unread in value["sockets"]
+            port: ServerSocket(client_port=port, state=state, accepted=accepted, unread=unread, inode=inode)
+            for port, state, accepted, unread, inode in value["sockets"]
         }
         return cls(t0=value["t0"], t=value["t"], backlog=value["backlog"], sockets=ends)
 
@@ -101,7 +103,11 @@ def snapshot(*, port: int, host: str = "127.0.0.1") -> Snapshot:
     t0 = time.monotonic()
     ends = {
         row.remote_port: ServerSocket(
-            client_port=row.remote_port, state=row.state, accepted=_accepted(row), unread=_unread(row)
+            client_port=row.remote_port,
+            state=row.state,
+            accepted=_accepted(row),
+            unread=_unread(row),
+            inode=row.inode,
         )
         for row in socket_tables.rows(states=socket_tables.LIVE, port=port)
         if row.local_address == host
