@@ -66,9 +66,10 @@ def _placeholder_mistake(template: str, ports: Iterable[str]) -> str | None:
     if unknown is None:
         return None
     closest = nearest(unknown, valid)
-    suggestion = "" if closest is None else f" Did you mean {{{closest}}}?"
-    if unknown.endswith("_port") and closest != "port":
-        suggestion += f' If it is a port, name it: ports = ["http", "{unknown.removesuffix("_port")}"].'
+    if unknown.endswith("_port") and unknown != "http_port" and closest in (None, "port"):
+        suggestion = f' If it is one more port, declare it: ports = ["http", "{unknown.removesuffix("_port")}"].'
+    else:
+        suggestion = "" if closest is None else f" Did you mean {{{closest}}}?"
     known = ", ".join(f"{{{name}}}" for name in valid)
     return f"unknown placeholder {{{unknown}}}.{suggestion} Valid here: {known}; a brace itself is written {{{{ or }}}}"
 
@@ -101,26 +102,30 @@ class Start(Section):
     @model_validator(mode="after")
     def _check(self, info: ValidationInfo) -> Start:
         found: Found = []
-        if not self.command or not self.command[0]:
+        ports = self.ports if "http" in self.ports else ["http", *self.ports]
+        if ports != self.ports:
+            found.append((("ports",), 'expected "http" among them: it is the port that the load goes to'))
+        if self.command and self.command[0]:
+            found += _placeholder_mistakes(
+                arguments=self.command, arguments_key="command", variables=self.env, ports=ports
+            ) or self._unused(ports)
+        else:
             found.append((("command",), "expected a command: the program and its arguments"))
         folder: Path = info.context["folder"] if info.context else Path()
-        if not (folder / self.cwd).is_dir():
+        try:
+            there = (folder / self.cwd).is_dir()
+        except OSError:  # a name too long, a folder that may not be entered
+            there = False
+        if not there:
             found.append((("cwd",), f"there is no such folder in {folder}"))
-        if "http" not in self.ports:
-            found.append((("ports",), 'expected "http" among them: it is the port that the load goes to'))
-        found += _placeholder_mistakes(
-            arguments=self.command, arguments_key="command", variables=self.env, ports=self.ports
-        )
-        if not found:  # else the placeholders in use are not known
-            found += self._unused()
         _complain(found)
         return self
 
-    def _unused(self) -> Found:
-        """What is declared, but never reaches the command."""
+    def _unused(self, ports: list[str]) -> Found:
+        """What is declared, but never reaches the command; all placeholders must be right."""
         used = {name for text in (*self.command, *self.env.values()) for name in placeholders.names(text)}
         found: Found = []
-        for index, port in enumerate(self.ports):
+        for port in ports:
             placeholder = placeholders.port_placeholder(port)
             if placeholder in used:
                 continue
@@ -129,7 +134,10 @@ class Start(Section):
                 found.append((("command",), text))
             else:
                 found.append(
-                    (("ports", index), f"never used: expected {{{placeholder}}} in start.command or in start.env")
+                    (
+                        ("ports", self.ports.index(port)),
+                        f"never used: expected {{{placeholder}}} in start.command or in start.env",
+                    )
                 )
         if len(self.workers) > 1 and "workers" not in used:
             text = "several counts, but there is no {workers} in start.command or in start.env to tell the server"

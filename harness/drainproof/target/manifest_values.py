@@ -123,7 +123,8 @@ def _one_of(*choices: str) -> Callable[[Any], str]:
     def check(value: Any) -> str:
         if value not in choices:
             suggestion = did_you_mean(value, choices) if isinstance(value, str) else ""
-            raise wrong(f"expected {' or '.join(json.dumps(choice) for choice in choices)}.{suggestion}")
+            *others, last = (json.dumps(choice) for choice in choices)
+            raise wrong(f"expected {', '.join(others)} or {last}.{suggestion}")
         return str(value)
 
     return check
