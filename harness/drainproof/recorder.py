@@ -24,7 +24,7 @@ from typing import IO, Any
 from drainproof.errors import HarnessError
 
 EXPERIMENT, TIMELINE, PROBES = "experiment.json", "timeline.jsonl", "probes.jsonl"
-LEDGER, OUTPUT = "ledger.jsonl", "output.jsonl"
+LEDGER, OUTPUT, RESTART_OUTPUT = "ledger.jsonl", "output.jsonl", "restart-output.jsonl"
 FORMAT = 1
 
 

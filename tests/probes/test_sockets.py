@@ -77,7 +77,10 @@ def test_an_accepted_connection_shows_what_the_application_has_not_read(stack: E
     wait_until(lambda: end_of(client, server).unread == 100)  # type: ignore[union-attr]
     assert len(end.recv(60)) == 60
     seen = end_of(client, server)
-    assert seen == ServerSocket(client_port=port_of(client), state="ESTABLISHED", accepted=True, unread=40)
+    assert seen.inode > 0
+    assert seen == ServerSocket(
+        client_port=port_of(client), state="ESTABLISHED", accepted=True, unread=40, inode=seen.inode
+    )
     end.recv(40)
     assert end_of(client, server).taken  # type: ignore[union-attr]
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from drainproof.errors import HarnessError, Inconclusive
 from drainproof.evidence.output import Output
-from drainproof.evidence.requests import Cut, Interval, Judged, RequestSet, judge_fate
+from drainproof.evidence.requests import Cut, Judged, RequestSet, judge_fate
 from drainproof.load import ledger as ledgers
 from drainproof.load.ledger import ConnectionRecord, Ledger
-from drainproof.probes.history import History
+from drainproof.probes.history import Change, History
 from drainproof.recorder import EXPERIMENT, LEDGER, OUTPUT, PROBES, TIMELINE
 from drainproof.target.description import Policy, Target
 
@@ -131,7 +131,7 @@ class Evidence:
         return Output(_lines(self.folder / OUTPUT))
 
     @cached_property
-    def listener_closed(self) -> Interval | None:
+    def listener_closed(self) -> Change | None:
         """When the HTTP port stopped listening after the fault: by a close, or with the last process that held it."""
         return self.history.listener_closed(port=self.port, after=float(self.fault["t"]))
 

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from drainproof.load.ledger import RequestRecord
+from drainproof.probes.history import Interval
 
 Fate = Literal[
     "right", "unavailable", "wrong", "refused", "backlog", "crossing", "dropped", "cut", "hung", "unfinished"
@@ -44,14 +45,6 @@ RACE = 0.5
 
 UNFINISHED = 2.0
 """Seconds after which a request that the end of the load interrupted counts as `hung` instead of `unfinished`."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Interval:
-    """Something happened after `earliest` and not later than `latest` (CLOCK_MONOTONIC seconds)."""
-
-    earliest: float
-    latest: float
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,8 +48,11 @@ class Bench:
 class Fault(Protocol):
     """Something bad that is done to a target."""
 
+    def check(self, target: Target) -> None:
+        """Raises Unsupported where this target declares nothing that the fault needs. Touches nothing."""
+
     def prepare(self, bench: Bench) -> None:
-        """Called before the launch. Raises Unsupported where this target declares nothing that the fault needs."""
+        """Called before the launch."""
 
     def inject(self, bench: Bench) -> dict[str, Any]:
         """Does it and returns the proof: JSON values, with `t` (when), `kind`, `proven` (bool) and `because` (a sentence)."""
@@ -61,8 +64,9 @@ class Fault(Protocol):
 class Moment(Protocol):
     """When a fault is due."""
 
-    before_ready: bool
-    """Whether the moment lies in the start-up."""
+    @property
+    def before_ready(self) -> bool:
+        """Whether the moment lies in the start-up."""
 
     def wait(self, bench: Bench) -> None:
         """Returns when the moment has come. Raises Inconclusive when it does not come."""

@@ -90,6 +90,36 @@ class SteadyState:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ServersSeen:
+    """As soon as as many distinct processes have been seen to serve as workers are declared, or `patience` is over.
+
+    A process serves when it owns the server's end of an accepted connection. Which worker accepts is up to the kernel,
+    so this takes many connections; the load must make new ones all the time.
+    """
+
+    patience: float = 10.0
+    before_ready: bool = False
+
+    def wait(self, bench: Bench) -> None:
+        """Looks at the owners of accepted connections again and again and records them as the event `servers`."""
+        SteadyState().wait(bench)
+        until = time.monotonic() + self.patience
+        seen: set[int] = set()
+        while len(seen) < bench.workers and time.monotonic() < until:
+            inodes = [s.inode for s in sockets.snapshot(port=bench.port).sockets.values() if s.accepted and s.inode]
+            pids = [process.pid for process in bench.running.processes()]
+            for owners in sockets.owners(inodes=inodes, pids=pids).values():
+                seen |= owners if len(owners) == 1 else set()
+            if bench.running.wait_exit(until=time.monotonic() + 0.01) is not None:
+                break
+        bench.record("servers", pids=sorted(seen), declared=bench.workers)
+
+    def describe(self) -> str:
+        """The moment in words."""
+        return "when every worker has been seen to serve"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Delay:
     """So many seconds after the previous fault (or after the launch)."""
 

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from drainproof.faults.bench import Bench
 from drainproof.probes import processes, sockets
+from drainproof.target.description import Target
 from drainproof.target.instance import Instance
 
 Recipient = Literal["main", "group"]
@@ -31,6 +32,9 @@ class SignalFault:
     signal: str
     recipient: Recipient = "main"
 
+    def check(self, target: Target) -> None:
+        """Every target can be sent a signal."""
+
     def prepare(self, bench: Bench) -> None:
         """Nothing to prepare."""
 
@@ -43,11 +47,11 @@ class SignalFault:
         instance, number = bench.running, signals.Signals[self.signal]
         described = _describe_main(instance)
         members = sorted(process.pid for process in instance.processes())
-        disposition = processes.signal_disposition(instance.pid, number)
-        blocked = processes.signal_blocked(instance.pid, number)
-        table = _socket_table(bench)
         before = time.monotonic()
         try:
+            state = processes.signal_state(pid=instance.pid)
+            table = _socket_table(bench)
+            before = time.monotonic()
             instance.send_group(number) if self.recipient == "group" else instance.send(number)
         except ProcessLookupError:
             return self._proof(before, before, proven=False, because="the main process had ended before the signal")
@@ -59,9 +63,9 @@ class SignalFault:
             before,
             sent,
             proven=proven,
-            because=_because(self.signal, disposition, blocked=blocked, taken=proven, exited=exited is not None),
+            because=_because(self.signal, state, number, taken=proven, exited=exited is not None),
             taken=taken,
-            disposition=disposition,
+            disposition=state.disposition(number),
             main=described,
             members=members,
             sockets=table,
@@ -95,7 +99,7 @@ def _socket_table(bench: Bench) -> dict[str, Any] | None:
 def _wait_taken(instance: Instance, number: int) -> float | None:
     """When the signal was no longer pending; None when it still is after `TAKEN_WITHIN` seconds."""
     until = time.monotonic() + TAKEN_WITHIN
-    while processes.signal_pending(instance.pid, number):
+    while _pending(instance, number):
         if instance.wait_exit(until=min(until, time.monotonic() + 0.001)) is not None:
             break
         if time.monotonic() >= until:
@@ -103,10 +107,18 @@ def _wait_taken(instance: Instance, number: int) -> float | None:
     return time.monotonic()
 
 
-def _because(name: str, disposition: str | None, *, blocked: bool, taken: bool, exited: bool) -> str:
+def _pending(instance: Instance, number: int) -> bool:
+    try:
+        return processes.pending(pid=instance.pid, signum=number)
+    except ProcessLookupError:
+        return False
+
+
+def _because(name: str, state: processes.SignalState, number: int, *, taken: bool, exited: bool) -> str:
+    disposition = state.disposition(number)
     if not taken:
-        state = "blocked" if blocked else "not taken"
-        return f"{name} is still pending in the main process after {TAKEN_WITHIN:.0f} s ({state})"
+        why = "it blocks it" if number in state.blocked else "it does not take it"
+        return f"{name} is still pending in the main process after {TAKEN_WITHIN:.0f} s: {why}"
     if disposition == "ignored":
         return f"the kernel accepted {name}; the main process ignores it (SigIgn)"
     how = "has a handler for it (SigCgt)" if disposition == "handled" else "leaves it to the default action"

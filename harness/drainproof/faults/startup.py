@@ -10,6 +10,7 @@ from typing import Any
 from drainproof.errors import Unsupported
 from drainproof.faults.bench import Bench
 from drainproof.load.attempt import attempt
+from drainproof.target.description import Target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +18,11 @@ class PortTaken:
     """A listener of ours holds the port `port` (by its name in the manifest) on every address before the launch."""
 
     port: str = "http"
+
+    def check(self, target: Target) -> None:
+        """Raises Unsupported where the target has no such port."""
+        if self.port not in target.ports:
+            raise Unsupported(f"the target has no port named {self.port}, only {', '.join(target.ports)}")
 
     def prepare(self, bench: Bench) -> None:
         """Binds the port, without SO_REUSEPORT, so that nobody can share it."""
@@ -56,14 +62,18 @@ class PortTaken:
 class LoadFailure:
     """The model cannot be loaded, by the means that the manifest declares."""
 
-    def prepare(self, bench: Bench) -> None:
-        """Adds the declared environment and arguments to the launch."""
-        provocation = bench.target.load_failure
-        if provocation is None:
+    def check(self, target: Target) -> None:
+        """Raises Unsupported where the manifest does not say how."""
+        if target.load_failure is None:
             raise Unsupported(
                 "the manifest does not say how to make the model fail to load: declare [provoke.load_failure] with "
                 "env or args that do it"
             )
+
+    def prepare(self, bench: Bench) -> None:
+        """Adds the declared environment and arguments to the launch."""
+        provocation = bench.target.load_failure
+        assert provocation is not None
         bench.environment.update(provocation.environment)
         bench.arguments.extend(provocation.arguments)
 
@@ -85,13 +95,17 @@ class LoadFailure:
 class FatalRequest:
     """Sends the request that the manifest declares as fatal."""
 
-    def prepare(self, bench: Bench) -> None:
-        """Adds the environment and arguments that the fatal request needs."""
-        if bench.target.fatal is None:
+    def check(self, target: Target) -> None:
+        """Raises Unsupported where the manifest does not say how."""
+        if target.fatal is None:
             raise Unsupported(
                 "the manifest does not say how to make the server die of an internal error: declare [provoke.fatal], "
                 "a request that does it"
             )
+
+    def prepare(self, bench: Bench) -> None:
+        """Adds the environment and arguments that the fatal request needs."""
+        assert bench.target.fatal is not None
         bench.environment.update(bench.target.fatal.environment)
         bench.arguments.extend(bench.target.fatal.arguments)
 

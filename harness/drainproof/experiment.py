@@ -1,0 +1,328 @@
+"""One experiment: launch, load, fault, observation, evidence. The left side of the house; checks are on the right.
+
+Whatever goes wrong on the way is evidence as well: it is written to the timeline (`stopped`), so that judging the saved
+evidence again gives the same verdict, and the target is ended in any case.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from drainproof import errors
+from drainproof.errors import DrainproofError, HarnessError, Unsupported
+from drainproof.evidence import Evidence
+from drainproof.faults.bench import Bench, Injection
+from drainproof.faults.signals import SignalFault
+from drainproof.load.driver import LoadEngine
+from drainproof.load.plan import Plan, Request, SlowWriter, Stream
+from drainproof.observe import Observer, UntilGone
+from drainproof.probes import environment, sockets
+from drainproof.probes.leftovers import Baseline
+from drainproof.probes.sampler import Sampler
+from drainproof.recorder import LEDGER, OUTPUT, RESTART_OUTPUT, Recorder
+from drainproof.target import process
+from drainproof.target.description import Target
+from drainproof.target.ports import reserve
+from drainproof.target.readiness import await_ready
+
+FAST, SLOW, ENDLESS = "@fast", "@slow", "@endless"
+"""Stand for a request of the target in a stream: its shortest, its longest that ends, and one that never ends."""
+
+
+class Experiment(Protocol):
+    """What the `experiment` fixture gives to a scenario: live, or judged again from saved evidence."""
+
+    @property
+    def target(self) -> Target:
+        """The target under test."""
+
+    @property
+    def folder(self) -> Path | None:
+        """The evidence folder; None while there is none."""
+
+    def run(
+        self,
+        *,
+        load: Sequence[Stream] = (),
+        faults: Sequence[Injection] = (),
+        workers: int = 1,
+        observe: Observer | None = None,
+        restart: bool = False,
+    ) -> Evidence:
+        """Runs the experiment and returns its evidence.
+
+        `load`: streams that run side by side; `faults`: in order, each at its moment; `workers`: how many the target is
+        started with; `observe`: what happens after the last fault (default: until it is gone); `restart`: start it once
+        more on the same ports when it is gone. Raises Unsupported, Inconclusive, LaunchError or HarnessError.
+        """
+
+
+def resolve_load(load: Sequence[Stream], target: Target) -> tuple[Stream, ...]:
+    """The streams with `FAST`, `SLOW` and `ENDLESS` replaced by requests of the target. Raises Unsupported."""
+    return tuple(
+        stream if stream.request is None else replace(stream, request=_request_for(stream, target).name)
+        for stream in load
+    )
+
+
+def _request_for(stream: Stream, target: Target) -> Request:
+    if stream.request == ENDLESS:
+        endless = target.endless()
+        if endless is None:
+            raise Unsupported('the manifest declares no request that never ends (duration = "endless")')
+        return endless
+    if isinstance(stream, SlowWriter):
+        with_body = [r for r in target.requests if r.body]
+        if not with_body:
+            raise Unsupported("a slow writer needs a request with a body, and the manifest declares none")
+        return min(with_body, key=lambda r: r.duration)
+    if stream.request in (FAST, SLOW):
+        return target.fast() if stream.request == FAST else target.slow()
+    found = [r for r in target.requests if r.name == stream.request]
+    if not found:
+        raise HarnessError(f"stream {stream.name} asks for request {stream.request!r}, which the manifest does not have")
+    return found[0]
+
+
+@dataclass(kw_only=True)
+class Facilities:
+    """What live experiments of one session share."""
+
+    engine: LoadEngine
+    usual_start: Callable[[], float]
+    note_start: Callable[[float], None]
+    versions: dict[str, Any]
+    """What is known of the target's environment; filled by the first experiment that gets it to run."""
+
+
+class LiveExperiment:
+    """Runs an experiment against the real target."""
+
+    def __init__(
+        self,
+        *,
+        target: Target,
+        scenario: str,
+        title: str,
+        folder: Path,
+        facilities: Facilities,
+        progress: Callable[[str], None],
+    ) -> None:
+        self.target = target
+        self.folder: Path | None = None
+        self._folder = folder
+        self._scenario = scenario
+        self._title = title
+        self._facilities = facilities
+        self._progress = progress
+
+    def run(
+        self,
+        *,
+        load: Sequence[Stream] = (),
+        faults: Sequence[Injection] = (),
+        workers: int = 1,
+        observe: Observer | None = None,
+        restart: bool = False,
+    ) -> Evidence:
+        """See `Experiment.run`."""
+        for injection in faults:
+            injection.fault.check(self.target)
+        streams = resolve_load(load, self.target)
+        observer = observe or UntilGone()
+        self.folder = self._folder
+        with Recorder(folder=self._folder) as recorder, ExitStack() as cleanup:
+            ports = cleanup.enter_context(reserve(names=self.target.ports))
+            bench = Bench(
+                target=self.target,
+                workers=workers,
+                ports=dict(ports),
+                record=recorder.event,
+                usual_start=self._facilities.usual_start,
+                streams=streams,
+            )
+            recorder.describe(
+                scenario=self._scenario,
+                title=self._title,
+                target=self.target.to_json(),
+                workers=workers,
+                ports=bench.ports,
+                load=[{"kind": s.kind, **vars(s)} for s in streams],
+                faults=[{"moment": i.moment.describe(), **i.fault.describe()} for i in faults],
+                observe=observer.describe(),
+                versions=self._facilities.versions,
+            )
+            try:
+                _Run(bench, recorder, faults, observer, restart, self._facilities, self._progress).go(cleanup)
+            except DrainproofError as error:
+                recorder.event("stopped", error=type(error).__name__, text=str(error))
+            except BaseException as error:
+                recorder.event("stopped", error="HarnessError", text=f"aborted by {type(error).__name__}: {error}")
+                raise
+        return conclude(self._folder)
+
+
+def conclude(folder: Path) -> Evidence:
+    """The evidence in `folder`. Raises the error again that ended the experiment, if one did."""
+    evidence = Evidence(folder)
+    stopped = evidence.find("stopped")
+    if stopped is not None:
+        kind = getattr(errors, stopped["error"], HarnessError)
+        raise kind(stopped["text"])
+    if evidence.find("end") is None:
+        raise HarnessError(f"the experiment was interrupted: its evidence in {folder} has no end")
+    return evidence
+
+
+class _Run:
+    """The steps of one live experiment, in order."""
+
+    def __init__(
+        self,
+        bench: Bench,
+        recorder: Recorder,
+        faults: Sequence[Injection],
+        observer: Observer,
+        restart: bool,
+        facilities: Facilities,
+        progress: Callable[[str], None],
+    ) -> None:
+        self.bench = bench
+        self.recorder = recorder
+        self.faults = faults
+        self.observer = observer
+        self.restart = restart
+        self.facilities = facilities
+        self.progress = progress
+        self.last_fault = 0.0
+
+    def go(self, cleanup: ExitStack) -> None:
+        """Runs all steps. `cleanup` outlives them and ends whatever they started, in reverse order."""
+        bench, record = self.bench, self.recorder.event
+        cleanup.callback(self._release)
+        for injection in self.faults:
+            injection.fault.prepare(bench)
+        if any(i.moment.before_ready for i in self.faults):
+            bench.usual_start()  # may have to find out, which must not happen while the target starts
+        baseline = Baseline.take(ports=bench.ports.values())
+        instance = self._launch(bench)
+        cleanup.callback(instance.end)
+        sampler = Sampler(instance=instance, target=bench.target, write=self.recorder.sample, note=baseline.note)
+        cleanup.enter_context(sampler)
+        in_start_up = [i for i in self.faults if i.moment.before_ready]
+        for injection in in_start_up:
+            self._inject(injection)
+        if not in_start_up:
+            self._start_up()
+            self._load(cleanup)
+            for injection in self.faults:
+                self._inject(injection)
+        self.progress("observing")
+        self.observer.observe(bench, since=self.last_fault)
+        record("observed")
+        if bench.load is not None:
+            bench.load.stop(grace=1.0 if instance.exit_status() is not None else 0.0)
+            record("load_stopped")
+        cleaned = instance.wait_gone(until=time.monotonic()) is not None
+        instance.end()
+        if not cleaned:
+            record("ended_by_harness")
+        left = baseline.leftovers(tmp=instance.tmp)
+        record("leftovers", **left.to_json())
+        left.remove()
+        if self.restart:
+            self._start_again(cleanup)
+        record("end")
+
+    def _release(self) -> None:
+        for step in reversed(self.bench.cleanup):
+            step()
+
+    def _launch(self, bench: Bench) -> process.ProcessInstance:
+        self.progress("starting")
+        instance = self._spawn(output=self.recorder.folder / OUTPUT)
+        bench.instance = instance
+        self.recorder.event("launch", t=instance.started, pid=instance.pid)
+        self.last_fault = instance.started
+        return instance
+
+    def _start_up(self) -> None:
+        bench = self.bench
+        serving = await_ready(target=bench.target, instance=bench.running, record=self.recorder.event)
+        seconds = serving - bench.running.started
+        self.facilities.note_start(seconds)
+        self.progress(f"ready after {seconds:.1f} s")
+        if not self.facilities.versions:
+            self.facilities.versions.update(environment.describe_python(pid=_serving_pid(bench)))
+        self.recorder.event("environment", **self.facilities.versions)
+
+    def _load(self, cleanup: ExitStack) -> None:
+        bench = self.bench
+        if not bench.streams:
+            return
+        policy = bench.target.policy
+        longest = max((r.duration for r in bench.target.requests if r.duration != float("inf")), default=0.0)
+        plan = Plan(
+            host=bench.running.host,
+            port=bench.port,
+            requests=bench.target.requests,
+            streams=bench.streams,
+            deadline=policy.grace_period + policy.settle_time + longest + 30.0,
+        )
+        bench.load = self.facilities.engine.run(plan=plan, ledger=self.recorder.folder / LEDGER)
+        cleanup.callback(bench.load.end)
+        self.recorder.event("load")
+
+    def _inject(self, injection: Injection) -> None:
+        bench = self.bench
+        injection.moment.wait(bench)
+        proof = injection.fault.inject(bench)
+        self.recorder.event("fault", moment=injection.moment.describe(), **proof)
+        self.last_fault = max(self.last_fault, proof["t"])
+        name = injection.fault.signal if isinstance(injection.fault, SignalFault) else proof["kind"]
+        self.progress(name)
+
+    def _start_again(self, cleanup: ExitStack) -> None:
+        """Launches the target once more on the same ports, waits until it serves, and ends it."""
+        record = self.recorder.event
+        if self.bench.running.exit_status() is None:
+            record("restart", ready=None, because="the first instance did not end by itself")
+            return
+        self.progress("starting again on the same port")
+        again = self._spawn(output=self.recorder.folder / RESTART_OUTPUT)
+        cleanup.callback(again.end)
+        try:
+            serving = await_ready(target=self.bench.target, instance=again, record=_nowhere)
+        except errors.LaunchError as error:
+            record("restart", ready=False, because=str(error), seconds=time.monotonic() - again.started)
+        else:
+            record("restart", ready=True, because="", seconds=serving - again.started)
+        again.end()
+
+    def _spawn(self, *, output: Path) -> process.ProcessInstance:
+        bench = self.bench
+        return process.launch(
+            target=bench.target,
+            ports=bench.ports,
+            workers=bench.workers,
+            environment=bench.environment,
+            arguments=bench.arguments,
+            output=output,
+        )
+
+
+def _nowhere(_event: str, **_values: Any) -> None:
+    """A record for what only has to succeed."""
+
+
+def _serving_pid(bench: Bench) -> int:
+    """A process that listens on the HTTP port: behind a shell or a wrapper that is not the main process."""
+    inodes = [listener.inode for listener in sockets.listeners(ports=[bench.port])]
+    pids = [member.pid for member in bench.running.processes()]
+    owners = sockets.owners(inodes=inodes, pids=pids)
+    return min(set().union(*owners.values()), default=bench.running.pid)

@@ -1,0 +1,173 @@
+"""Where experiments come from: a laboratory runs them, an archive finds them again."""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+from drainproof.errors import HarnessError, Inconclusive, UserError
+from drainproof.evidence import Evidence
+from drainproof.experiment import Experiment, Facilities, LiveExperiment, conclude, resolve_load
+from drainproof.faults.bench import Injection
+from drainproof.load.driver import LoadEngine
+from drainproof.load.plan import Stream
+from drainproof.observe import Observer
+from drainproof.recorder import EXPERIMENT
+from drainproof.target.description import Target
+
+TARGET = "target.json"
+"""In the root of the evidence: the target as resolved, for judging without its folder."""
+
+
+def folder_name(scenario: str) -> str:
+    """The name of the evidence folder of a scenario: its id, in characters that every file system takes."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", scenario).strip("-")
+
+
+class Source(Protocol):
+    """What a run takes its experiments from."""
+
+    target: Target
+
+    @property
+    def versions(self) -> dict[str, Any]:
+        """What is known of the target's environment (Python, packages) so far."""
+
+    def experiment(self, *, scenario: str, title: str) -> Experiment:
+        """The experiment of one scenario, not run yet."""
+
+    def close(self) -> None:
+        """Ends what belongs to the source. Idempotent."""
+
+
+class Laboratory:
+    """Runs experiments on the real target. One load engine serves the whole session."""
+
+    def __init__(self, *, target: Target, folder: Path, progress: Callable[[str], None]) -> None:
+        self.target = target
+        self._folder = folder
+        self._progress = progress
+        self._engine = LoadEngine()
+        self._starts: list[float] = []
+        self._facilities = Facilities(
+            engine=self._engine, usual_start=self._usual_start, note_start=self._starts.append, versions={}
+        )
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / TARGET).write_text(json.dumps(target.to_json(), indent=1) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"cannot write evidence to {folder}: {error.strerror}") from error
+        self._engine.start()  # it imports Locust while the first target starts
+
+    @property
+    def versions(self) -> dict[str, Any]:
+        """What is known of the target's environment so far."""
+        return self._facilities.versions
+
+    def experiment(self, *, scenario: str, title: str) -> LiveExperiment:
+        """The experiment of one scenario, not run yet."""
+        return LiveExperiment(
+            target=self.target,
+            scenario=scenario,
+            title=title,
+            folder=self._folder / folder_name(scenario),
+            facilities=self._facilities,
+            progress=self._progress,
+        )
+
+    def _usual_start(self) -> float:
+        """The median of the starts seen so far, in seconds; starts the target once where there was none."""
+        if not self._starts:
+            self._progress("measuring a start")
+            self.experiment(scenario="calibration", title="one start, to know how long it takes").run(
+                workers=max(self.target.workers), observe=_Nothing()
+            )
+        return statistics.median(self._starts)
+
+    def close(self) -> None:
+        """Ends the load engine. Idempotent."""
+        self._engine.close()
+
+    def __enter__(self) -> Laboratory:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Nothing:
+    """Observes nothing: the start was all that was wanted."""
+
+    def observe(self, bench: Any, *, since: float) -> None:
+        """Returns at once."""
+
+    def describe(self) -> dict[str, Any]:
+        """JSON values for the evidence."""
+        return {"kind": "nothing"}
+
+
+class Archive:
+    """Gives the saved evidence of an earlier run to the same checks; touches nothing but its folder."""
+
+    def __init__(self, *, folder: Path) -> None:
+        self._folder = folder
+        try:
+            self.target = Target.from_json(json.loads((folder / TARGET).read_text(encoding="utf-8")))
+        except FileNotFoundError as error:
+            raise UserError(f"{folder} is not the evidence of a run: it has no {TARGET}") from error
+        except (OSError, ValueError, HarnessError) as error:
+            raise UserError(f"{folder / TARGET} cannot be read: {error}") from error
+
+    @property
+    def versions(self) -> dict[str, Any]:
+        """What the saved experiments say of the target's environment."""
+        for path in sorted(self._folder.glob(f"*/{EXPERIMENT}")):
+            try:
+                event = Evidence(path.parent).find("environment")
+            except HarnessError:
+                continue
+            if event is not None:
+                return {k: v for k, v in event.items() if k not in ("t", "event")}
+        return {}
+
+    def experiment(self, *, scenario: str, title: str) -> SavedExperiment:
+        """The saved experiment of one scenario."""
+        return SavedExperiment(target=self.target, scenario=scenario, folder=self._folder / folder_name(scenario))
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+class SavedExperiment:
+    """An experiment that was run before."""
+
+    def __init__(self, *, target: Target, scenario: str, folder: Path) -> None:
+        self.target = target
+        self.folder: Path | None = None
+        self._scenario = scenario
+        self._folder = folder
+
+    def run(
+        self,
+        *,
+        load: Sequence[Stream] = (),
+        faults: Sequence[Injection] = (),
+        workers: int = 1,
+        observe: Observer | None = None,
+        restart: bool = False,
+    ) -> Evidence:
+        """Returns the saved evidence. Raises what ended the experiment then, and Inconclusive where nothing was saved."""
+        for injection in faults:
+            injection.fault.check(self.target)
+        resolve_load(load, self.target)
+        if not self._folder.is_dir():
+            raise Inconclusive(f"no evidence was saved for {self._scenario}")
+        self.folder = self._folder
+        return conclude(self._folder)

@@ -1,0 +1,185 @@
+"""Observers: how long an experiment looks after its last fault, and what it does meanwhile.
+
+An observer returns as soon as everything that its checks need has happened, and at the latest when the target has had
+its grace period and some time on top, so that "late" can be told from "never". It records what it saw in the timeline.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from drainproof.faults.bench import Bench
+from drainproof.load.attempt import attempt
+from drainproof.load.plan import Once
+from drainproof.target.instance import ExitStatus
+from drainproof.target.readiness import look
+
+OUTLIVE = 2.0
+"""Seconds that other processes of the target may outlive its main process (EXIT-3)."""
+
+MARGIN = 0.5
+"""Seconds by which a limit is passed before it is said that something did not happen."""
+
+
+class Observer(Protocol):
+    """What an experiment does between its last fault and its end."""
+
+    def observe(self, bench: Bench, *, since: float) -> None:
+        """Looks from the moment `since` of the last fault on."""
+
+    def describe(self) -> dict[str, Any]:
+        """JSON values for the evidence."""
+
+
+def record_exit(bench: Bench, status: ExitStatus) -> None:
+    """Records the exit of the main process, and when the last other process was gone or which ones stayed."""
+    bench.record("exit", t=status.time, code=status.code, signal=status.signal)
+    gone = bench.running.wait_gone(until=status.time + OUTLIVE + MARGIN)
+    if gone is not None:
+        bench.record("gone", t=gone)
+    else:
+        bench.record("survivors", processes=_processes(bench))
+
+
+def _processes(bench: Bench) -> list[dict[str, Any]]:
+    found = []
+    for process in bench.running.processes():
+        try:
+            found.append({"pid": process.pid, "cmdline": process.cmdline()})
+        except Exception:  # noqa: BLE001 - psutil's own errors: it ended while we looked
+            continue
+    return found
+
+
+def _limit(bench: Bench, since: float) -> float:
+    policy = bench.target.policy
+    return since + policy.grace_period + policy.settle_time + MARGIN
+
+
+def _still_alive(bench: Bench) -> None:
+    bench.record("still_alive", processes=_processes(bench))
+
+
+@dataclass(frozen=True, kw_only=True)
+class UntilGone:
+    """Until the main process has ended, and then until the rest of the tree has, or had its time to."""
+
+    within: float | None = None
+    """Seconds; None: the policy's grace period and settle time."""
+
+    def observe(self, bench: Bench, *, since: float) -> None:
+        """Looks from the moment `since` of the last fault on."""
+        until = _limit(bench, since) if self.within is None else since + self.within
+        status = bench.running.wait_exit(until=until)
+        if status is None:
+            _still_alive(bench)
+        else:
+            record_exit(bench, status)
+
+    def describe(self) -> dict[str, Any]:
+        """JSON values for the evidence."""
+        return {"kind": "until_gone"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class UntilStarted:
+    """Until the target has ended, or its start-up deadline is over: for a start that must fail."""
+
+    def observe(self, bench: Bench, *, since: float) -> None:
+        """Looks from the launch on and records whether it was ever ready."""
+        until = bench.running.started + bench.target.start_deadline
+        status = bench.running.wait_exit(until=until)
+        if status is None:
+            sample = look(target=bench.target, instance=bench.running)
+            bench.record("readiness_at_deadline", positive=sample.positive, **sample.value())
+            _still_alive(bench)
+        else:
+            record_exit(bench, status)
+
+    def describe(self) -> dict[str, Any]:
+        """JSON values for the evidence."""
+        return {"kind": "until_started"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class UntilGoneOrServing:
+    """Until it is gone, or until it is clear that it goes on serving as if nothing had happened.
+
+    It goes on serving if, at the end of the settle time (and else at the end of the observation), it is ready and
+    answers a real request rightly.
+    """
+
+    def observe(self, bench: Bench, *, since: float) -> None:
+        """Looks from the moment `since` of the last fault on."""
+        settled = since + bench.target.policy.settle_time
+        for until in (settled, _limit(bench, since)):
+            status = bench.running.wait_exit(until=until)
+            if status is not None:
+                record_exit(bench, status)
+                return
+            if self._serves(bench):
+                return
+        _still_alive(bench)
+
+    def _serves(self, bench: Bench) -> bool:
+        instance, request = bench.running, bench.target.fast()
+        sample = look(target=bench.target, instance=instance)
+        outcome = attempt(
+            request=request, host=instance.host, port=bench.port, token="still-serving", timeout=5 + request.duration
+        )
+        serving = sample.positive and outcome.right
+        bench.record("serving_after_fault", serving=serving, readiness=sample.value(), predict=outcome.to_json())
+        return serving
+
+    def describe(self) -> dict[str, Any]:
+        """JSON values for the evidence."""
+        return {"kind": "until_gone_or_serving"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class UntilGoneWithoutIdle:
+    """Like `UntilGone`, but takes the idle connections away when the exit does not come in time.
+
+    That is the difference between "the exit was late" and "the exit waited for idle connections": if it comes at once
+    when they close, they held it up. Lost: comparing with a run without idle connections (two runs differ for many
+    reasons).
+    """
+
+    def observe(self, bench: Bench, *, since: float) -> None:
+        """Looks from the moment `since` of the last fault on; records `answered` and, if it does so, `idle_released`."""
+        until = _limit(bench, since)
+        status = self._until_answered(bench, until=until)
+        if status is None:
+            bench.record("answered")
+            patience = time.monotonic() + bench.target.policy.settle_time + MARGIN
+            status = bench.running.wait_exit(until=min(until, patience))
+        if status is None and bench.load is not None:
+            bench.record("idle_released")
+            bench.load.stop(grace=0.0)
+            status = bench.running.wait_exit(until=until)
+        if status is None:
+            _still_alive(bench)
+        else:
+            record_exit(bench, status)
+
+    def _until_answered(self, bench: Bench, *, until: float) -> ExitStatus | None:
+        """Waits until no request is in flight any more, or the target has ended."""
+        assert bench.load is not None
+        names = [s.name for s in bench.streams if isinstance(s, Once)]
+        while time.monotonic() < until:
+            status = bench.running.wait_exit(until=time.monotonic() + 0.02)
+            if status is not None:
+                return status
+            streams = bench.load.progress().streams
+            if not any(streams[name].in_flight for name in names):
+                return None
+        return None
+
+    def describe(self) -> dict[str, Any]:
+        """JSON values for the evidence."""
+        return {"kind": "until_gone_without_idle"}
+
+

@@ -1,0 +1,190 @@
+"""Everything that a scenario needs, under short names. See docs/how-to/write-a-scenario.md.
+
+A scenario is a pytest class. Its class-scoped `evidence` fixture runs one experiment; its tests are the checks:
+
+    class TestSigtermUnderLoad:
+        \"\"\"SIGTERM to the main process while requests are in flight.\"\"\"
+
+        @pytest.fixture(scope="class")
+        def evidence(self, experiment):
+            return experiment.run(load=[steady(rate=50), hold(8)], faults=[at_steady_state(signal("SIGTERM"))])
+
+        @requirement("DRAIN-1")
+        def test_accepted_requests_get_their_answer(self, evidence, facts):
+            evidence.require(accepted_at_signal=8)  # else: inconclusive, never green
+            accepted = evidence.requests.accepted()
+            facts(accepted_before_signal=len(accepted))
+            assert not accepted.not_answered()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from drainproof import requirement as _catalogue
+from drainproof.errors import HarnessError, Inconclusive, LaunchError, Unsupported
+from drainproof.evidence import Evidence
+from drainproof.experiment import ENDLESS, FAST, SLOW, Experiment
+from drainproof.faults.bench import Fault, Injection
+from drainproof.faults.moments import BeforeLaunch, Delay, Listening, ServersSeen, StartUp, SteadyState
+from drainproof.faults.signals import Recipient, SignalFault
+from drainproof.faults.startup import FatalRequest, LoadFailure, PortTaken
+from drainproof.load.plan import Closed, Connections, Hold, Idle, Once, SlowReader, SlowWriter, Steady
+from drainproof.observe import Observer, UntilGone, UntilGoneOrServing, UntilGoneWithoutIdle, UntilStarted
+from drainproof.target.description import Policy, Target
+
+__all__ = [
+    "ENDLESS",
+    "FAST",
+    "SLOW",
+    "Evidence",
+    "Experiment",
+    "Fault",
+    "HarnessError",
+    "Inconclusive",
+    "Injection",
+    "LaunchError",
+    "Observer",
+    "Policy",
+    "Recipient",
+    "Target",
+    "Unsupported",
+    "UntilGone",
+    "UntilGoneOrServing",
+    "UntilGoneWithoutIdle",
+    "UntilStarted",
+    "after",
+    "as_soon_as_it_listens",
+    "at_start_up",
+    "at_steady_state",
+    "before_launch",
+    "closed",
+    "fatal_request",
+    "hold",
+    "idle",
+    "load_failure",
+    "once",
+    "port_taken",
+    "requirement",
+    "signal",
+    "silent",
+    "slow_reader",
+    "slow_writer",
+    "steady",
+    "when_every_worker_served",
+]
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+def requirement(id: str) -> Callable[[F], F]:
+    """Marks a test function as the check of one requirement of the catalogue. Raises UserError for an unknown id."""
+    _catalogue.get(id)
+
+    def mark(function: F) -> F:
+        function.drainproof_requirement = id  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+# Load
+
+
+def steady(*, rate: float, request: str = FAST, connections: Connections = "reuse", name: str = "steady") -> Steady:
+    """Open loop: `rate` requests per second, whatever becomes of the earlier ones."""
+    return Steady(name=f"{name}-{connections}", request=request, rate=rate, connections=connections)
+
+
+def hold(
+    in_flight: int, *, request: str = SLOW, connections: Connections = "reuse", stagger: float = 0.0, name: str = "hold"
+) -> Hold:
+    """Keeps `in_flight` requests in flight, the first ones spread over `stagger` seconds."""
+    return Hold(name=name, request=request, in_flight=in_flight, stagger=stagger, connections=connections)
+
+
+def once(count: int, *, request: str = SLOW, name: str = "once") -> Once:
+    """`count` requests at once, and no more."""
+    return Once(name=name, request=request, count=count)
+
+
+def closed(*, users: int, request: str = FAST, think_time: float = 0.0, name: str = "closed") -> Closed:
+    """Closed loop: `users` users who wait for their answer, think, and ask again."""
+    return Closed(name=name, request=request, users=users, think_time=think_time)
+
+
+def idle(count: int, *, request: str = FAST) -> Idle:
+    """`count` keep-alive connections, idle after one request each."""
+    return Idle(name="idle", request=request, count=count)
+
+
+def silent(count: int) -> Idle:
+    """`count` connections that never send a byte."""
+    return Idle(name="silent", request=None, count=count)
+
+
+def slow_writer(count: int, *, interval: float = 0.25) -> SlowWriter:
+    """`count` clients whose request body trickles in and never ends."""
+    return SlowWriter(name="slow-writer", request=FAST, count=count, interval=interval)
+
+
+def slow_reader(count: int, *, request: str = FAST) -> SlowReader:
+    """`count` clients that never read their answer."""
+    return SlowReader(name="slow-reader", request=request, count=count)
+
+
+# Faults
+
+
+def signal(name: str, *, to: Recipient = "main") -> SignalFault:
+    """The signal `name` ("SIGTERM") to the main process or to its whole process group."""
+    return SignalFault(signal=name, recipient=to)
+
+
+def port_taken(port: str = "http") -> PortTaken:
+    """Somebody else listens on the port (by its name in the manifest) before the target starts."""
+    return PortTaken(port=port)
+
+
+def load_failure() -> LoadFailure:
+    """The model cannot be loaded, by the means that the manifest declares."""
+    return LoadFailure()
+
+
+def fatal_request() -> FatalRequest:
+    """The request that the manifest declares as fatal."""
+    return FatalRequest()
+
+
+# Moments
+
+
+def before_launch(fault: Fault) -> Injection:
+    """The fault exists before the target does."""
+    return Injection(moment=BeforeLaunch(), fault=fault)
+
+
+def at_start_up(fraction: float, fault: Fault) -> Injection:
+    """At `fraction` (0 to 1) of the time that the target usually takes to become ready."""
+    return Injection(moment=StartUp(fraction=fraction), fault=fault)
+
+
+def as_soon_as_it_listens(fault: Fault) -> Injection:
+    """As soon as the HTTP port listens, whether the target is ready or not."""
+    return Injection(moment=Listening(), fault=fault)
+
+
+def at_steady_state(fault: Fault) -> Injection:
+    """When every stream of the load runs as asked, and the server has read every request that is held in flight."""
+    return Injection(moment=SteadyState(), fault=fault)
+
+
+def when_every_worker_served(fault: Fault) -> Injection:
+    """When as many processes as workers are declared have been seen to serve, or after ten seconds."""
+    return Injection(moment=ServersSeen(), fault=fault)
+
+
+def after(seconds: float, fault: Fault) -> Injection:
+    """So many seconds after the previous fault."""
+    return Injection(moment=Delay(seconds=seconds), fault=fault)

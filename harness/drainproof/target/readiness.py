@@ -1,0 +1,127 @@
+"""When is a target ready? When a listener of its own answers, and a real request has been answered rightly.
+
+A listener is not enough (it opens before the model is loaded), a ready answer is not enough (some servers are "ready"
+without a model, and another process on that port answers 200 just as well). So readiness is believed only if the
+listening socket belongs to a process of the target's tree, the readiness path answers 2xx, and a real request gets the
+answer that the manifest declares as right. The first real request after the first ready answer is recorded apart: it is
+what START-1 judges.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+
+from drainproof.errors import ExitedEarly, NeverReadyNeverExits, NotReadyInTime, PortTaken
+from drainproof.load.attempt import Attempt, attempt
+from drainproof.probes import health, sockets
+from drainproof.target.description import Target
+from drainproof.target.instance import Instance
+
+PAUSE = 0.02
+"""Seconds between two looks; the exit of the target ends the pause."""
+
+STRANGERS = 5
+"""Looks in a row at a listener of strangers that are believed: a process that was just forked is missing from one look."""
+
+Record = Callable[..., None]
+
+
+def await_ready(*, target: Target, instance: Instance, record: Record) -> float:
+    """Waits until `instance` serves; returns when it did (CLOCK_MONOTONIC seconds).
+
+    Records the events `listening`, `ready`, `first_predict` and `serving`. Raises ExitedEarly, NotReadyInTime,
+    NeverReadyNeverExits or PortTaken, each with the tail of the target's output.
+    """
+    until = instance.started + target.start_deadline
+    port = instance.ports["http"]
+    listening = ready = False
+    strangers = 0
+    last = "its port was never opened"
+    while time.monotonic() < until:
+        if instance.wait_exit(until=time.monotonic() + PAUSE) is not None:
+            raise _exited(instance)
+        pids = _owners(instance, port)
+        if pids is None:
+            continue
+        if not pids:
+            strangers += 1
+            if strangers < STRANGERS:
+                continue
+            raise PortTaken(f"port {port} was handed to the target, but another process listens on it")
+        strangers = 0
+        if not listening:
+            listening = True
+            record("listening", pids=sorted(pids))
+        sample = look(target=target, instance=instance)
+        if not sample.positive:
+            last = f"{target.readiness} answered {sample.status or sample.failure}"
+            continue
+        first = not ready
+        if first:
+            ready = True
+            record("ready", t=sample.t, status=sample.status)
+        outcome = _predict(target, instance)
+        if first:
+            record("first_predict", **outcome.to_json())
+        if outcome.right:
+            record("serving", t=outcome.t)
+            return outcome.t
+        last = f"{target.readiness} is ready, but the request {target.fast().name!r} is not answered rightly: {outcome.wrong}"
+    raise _not_ready(target, instance, last)
+
+
+def look(*, target: Target, instance: Instance) -> health.HealthSample:
+    """One look at the readiness path."""
+    sample = health.probe(host=instance.host, port=instance.ports["http"], path=target.readiness)
+    assert sample is not None, "nobody cancels this probe"
+    return sample
+
+
+def _owners(instance: Instance, port: int) -> set[int] | None:
+    """The processes of the target that hold a listener on `port`; empty if only strangers do, None if nobody does."""
+    inodes = [listener.inode for listener in sockets.listeners(ports=[port])]
+    if not inodes:
+        return None
+    owners = sockets.owners(inodes=inodes, pids=[process.pid for process in instance.processes()])
+    found = set().union(*owners.values())
+    if not found and not sockets.listeners(ports=[port]):  # closed between the two looks
+        return None
+    return found
+
+
+def _predict(target: Target, instance: Instance) -> Attempt:
+    request = target.fast()
+    return attempt(
+        request=request,
+        host=instance.host,
+        port=instance.ports["http"],
+        token=f"ready-{uuid.uuid4().hex[:12]}",
+        timeout=max(5.0, 5 * request.duration),
+    )
+
+
+def _exited(instance: Instance) -> ExitedEarly:
+    status = instance.exit_status()
+    assert status is not None
+    how = f"with status {status.code}" if status.code is not None else f"by signal {status.signal}"
+    after = status.time - instance.started
+    return ExitedEarly(f"the target ended {how} after {after:.1f} s, before it was ready\n{_tail(instance)}")
+
+
+def _not_ready(target: Target, instance: Instance, last: str) -> NotReadyInTime | NeverReadyNeverExits:
+    grace = target.policy.grace_period
+    text = f"the target was not ready within {target.start_deadline:g} s: {last}"
+    try:
+        instance.send(15)
+    except ProcessLookupError:
+        pass
+    if instance.wait_exit(until=time.monotonic() + grace) is not None:
+        return NotReadyInTime(f"{text} (it ended on SIGTERM)\n{_tail(instance)}")
+    return NeverReadyNeverExits(f"{text}; nor did it end within {grace:g} s of SIGTERM\n{_tail(instance)}")
+
+
+def _tail(instance: Instance) -> str:
+    tail = instance.tail().rstrip()
+    return f"its last output:\n{tail}" if tail else "it printed nothing"

@@ -1,0 +1,97 @@
+"""The rules that several DRAIN scenarios hold their evidence to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from drainproof.evidence import Judged, RequestSet
+from drainproof.scenario import Evidence, Inconclusive
+from drainproof_scenarios._facts import Facts, exit_facts, rounded
+
+FAILED_AFTER = ("wrong", "dropped", "cut", "hung")
+"""What must not happen to a request that arrives after the signal."""
+
+EARLIEST_ANSWER = 0.8
+"""A server is taken to compose an answer no earlier than this share of the declared duration after the request left."""
+
+
+def accepted_are_answered(evidence: Evidence, facts: Facts, *, at_least: int) -> None:
+    """DRAIN-1: what was accepted before the signal gets its complete and right answer."""
+    evidence.require(accepted_at_signal=at_least)
+    accepted = evidence.requests.accepted()
+    lost = accepted.not_answered()
+    facts(
+        accepted_before_signal=len(accepted),
+        answered=len(accepted) - len(lost),
+        lost=len(lost),
+        fates=accepted.fates(),
+        **exit_facts(evidence),
+    )
+    facts.summary(f"all {len(accepted)} requests that were accepted before the signal got their right answer")
+    facts.details("\n".join(lost.lines()))
+    assert not lost, f"{len(lost)} of {len(accepted)} requests that were accepted before the signal got no right answer"
+
+
+def later_ones_are_treated_well(evidence: Evidence, facts: Facts) -> None:
+    """DRAIN-2: what arrives after the signal is served, answered 503 or refused."""
+    evidence.require()
+    later = evidence.requests.arrived_after()
+    if not later:
+        raise Inconclusive("no request arrived between the signal and the end")
+    bad = later.fate(*FAILED_AFTER)  # type: ignore[arg-type]
+    fates = later.fates()
+    facts(
+        arrived_after_signal=len(later),
+        failed=len(bad),
+        served=fates.get("right", 0),
+        answered_503=fates.get("unavailable", 0),
+        refused=fates.get("refused", 0),
+        lost_in_accept_queue=fates.get("backlog", 0),
+        lost_crossing_a_close=fates.get("crossing", 0),
+    )
+    facts.summary(f"each of {len(later)} later requests was served, answered 503 or refused")
+    facts.details("\n".join(bad.lines()))
+    assert not bad, f"{len(bad)} of {len(later)} requests that arrived after the signal were {_worst(bad)}"
+
+
+def _worst(bad: RequestSet) -> str:
+    words = {"wrong": "answered wrongly", "dropped": "accepted and dropped", "cut": "cut off", "hung": "left hanging"}
+    return ", ".join(f"{words[fate]} ({count})" for fate, count in bad.fates().items())
+
+
+def exits_in_grace(evidence: Evidence, facts: Facts) -> None:
+    """The exit comes within the grace period."""
+    grace = evidence.policy.grace_period
+    facts(**exit_facts(evidence), grace_period_s=grace)
+    facts.summary(f"it was gone {rounded(evidence.exit_after)} s after the signal; the grace period is {grace:g} s")
+    facts.details("\n".join(evidence.output.tail(5)))
+    assert evidence.exit_after is not None, f"it was still alive when its grace period of {grace:g} s was over"
+    assert evidence.exit_after <= grace, f"it took {evidence.exit_after:.1f} s to end; its grace period is {grace:g} s"
+
+
+def drain_began(evidence: Evidence) -> float:
+    """When the drain was visible from outside: the listener was closed, or readiness negative (the latest possible moment)."""
+    t = evidence.fault["t"]
+    negative = evidence.history.first_negative(path=evidence.target.readiness, after=t)
+    seen = [change.latest for change in (evidence.listener_closed, negative) if change is not None]
+    if not seen:
+        raise Inconclusive("it was never seen to drain: its listener stayed open and it stayed ready")
+    return min(seen)
+
+
+def last_answers_of_connections(evidence: Evidence, *, after: float) -> Iterator[Judged]:
+    """The last answer on each keep-alive connection, where the server composed it after the moment `after`."""
+    streams = {s["name"] for s in evidence.experiment["load"] if s.get("connections") == "reuse"}
+    last: dict[tuple[int | None, float | None], Judged] = {}
+    opened: dict[int | None, float | None] = {}
+    for judged in sorted(evidence.requests.stream(*streams), key=lambda j: j.record.end) if streams else ():
+        record = judged.record
+        if not record.reused:
+            opened[record.port] = record.connect_start
+        last[record.port, opened.get(record.port)] = judged
+    for judged in last.values():
+        record = judged.record
+        if record.answered and record.sent is not None and record.first_byte is not None:
+            composed = record.sent + EARLIEST_ANSWER * judged.duration
+            if composed > after and record.first_byte > after:
+                yield judged

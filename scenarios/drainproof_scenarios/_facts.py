@@ -1,0 +1,36 @@
+"""What several checks measure in the same way."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from drainproof.scenario import Evidence, Inconclusive
+
+
+class Facts(Protocol):
+    """The `facts` fixture: what a check measured, for the reports."""
+
+    def __call__(self, **values: Any) -> None:
+        """Adds measured values by name, the most telling first; units are part of the names."""
+
+    def summary(self, text: str) -> None:
+        """One sentence on what held."""
+
+    def details(self, text: str) -> None:
+        """Lines that a person wants to see beyond the facts."""
+
+
+def ended(evidence: Evidence) -> None:
+    """Raises Inconclusive unless the main process ended without our help."""
+    if evidence.exit is None:
+        raise Inconclusive("the target did not end by itself, so nothing can be said about what it leaves")
+
+
+def exit_facts(evidence: Evidence) -> dict[str, Any]:
+    """When it ended, counted from the first fault."""
+    return {"exit_after_s": round(evidence.exit_after, 3) if evidence.exit_after is not None else None}
+
+
+def rounded(value: float | None) -> float | None:
+    """Seconds to the millisecond."""
+    return None if value is None else round(value, 3)

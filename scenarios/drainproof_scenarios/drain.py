@@ -1,0 +1,434 @@
+"""DRAIN and EXIT: going down under load, and what is left."""
+
+from __future__ import annotations
+
+import pytest
+
+from drainproof.probes.history import is_positive
+from drainproof.scenario import (
+    ENDLESS,
+    Evidence,
+    Experiment,
+    Inconclusive,
+    Recipient,
+    Unsupported,
+    UntilGoneOrServing,
+    UntilGoneWithoutIdle,
+    after,
+    at_steady_state,
+    closed,
+    fatal_request,
+    hold,
+    idle,
+    once,
+    requirement,
+    signal,
+    silent,
+    slow_reader,
+    slow_writer,
+    steady,
+)
+from drainproof_scenarios import _drain
+from drainproof_scenarios._facts import Facts, ended, exit_facts, rounded
+
+IN_FLIGHT = 8
+"""Requests that are held in flight."""
+
+ENOUGH = 6
+"""How many of them must be in flight and read by the server when the signal comes: one may just have been answered."""
+
+
+def _half(experiment: Experiment) -> float:
+    """Half the duration of the slow request: over it the held requests are spread."""
+    return experiment.target.slow().duration / 2
+
+
+class TestStopUnderLoad:
+    """{stop_signal} to {recipient} under load, {workers}."""
+
+    @pytest.fixture(scope="class")
+    def evidence(self, experiment: Experiment, stop_signal: str, recipient: Recipient, workers: int) -> Evidence:
+        """The experiment: new and reused connections at a steady rate, slow requests in flight, then the signal."""
+        return experiment.run(
+            load=[
+                steady(rate=20, connections="new"),
+                steady(rate=20, connections="reuse"),
+                hold(IN_FLIGHT, stagger=_half(experiment)),
+            ],
+            faults=[at_steady_state(signal(stop_signal, to=recipient))],
+            workers=workers,
+        )
+
+    @requirement("DRAIN-1")
+    def test_accepted_requests_get_their_answer(self, evidence: Evidence, facts: Facts) -> None:
+        """Every request that was accepted before the signal is answered completely and rightly."""
+        _drain.accepted_are_answered(evidence, facts, at_least=ENOUGH)
+
+    @requirement("DRAIN-2")
+    def test_later_requests_are_treated_well(self, evidence: Evidence, facts: Facts) -> None:
+        """Every request that arrives after the signal is served, answered 503, or refused at connect."""
+        _drain.later_ones_are_treated_well(evidence, facts)
+
+    @requirement("DRAIN-3")
+    def test_keep_alive_is_taken_back(self, evidence: Evidence, facts: Facts) -> None:
+        """The last answer on each reused connection says that the server is going to close it."""
+        evidence.require()
+        ended(evidence)
+        answers = list(_drain.last_answers_of_connections(evidence, after=_drain.drain_began(evidence)))
+        silently = [j for j in answers if not j.record.close_announced]
+        crossing = len(evidence.requests.fate("crossing"))
+        facts(
+            connections_with_a_late_answer=len(answers),
+            closed_without_notice=len(silently),
+            lost_crossing_a_close=crossing,
+        )
+        facts.summary(f"{len(answers)} connections were closed with notice; {crossing} requests crossed a close")
+        facts.details("\n".join(str(j) for j in silently[:5]))
+        if not answers:
+            raise Inconclusive("no answer came on a reused connection after the drain had begun")
+        assert not silently, (
+            f"on {len(silently)} of {len(answers)} connections the last answer promised keep-alive, "
+            "and the server closed the connection"
+        )
+
+    @requirement("DRAIN-5")
+    def test_readiness_turns_negative(self, evidence: Evidence, facts: Facts) -> None:
+        """No readiness probe that begins more than a second after the signal is answered positively."""
+        evidence.require()
+        t = evidence.fault["t"]
+        path = evidence.target.readiness
+        change = evidence.history.first_negative(path=path, after=t)
+        late = [
+            state
+            for state in evidence.history.states(probe="readiness", key=path)
+            if is_positive(state.value) and state.last.earliest > t + 1.0
+        ]
+        facts(
+            negative_after_s=rounded(change.latest - t) if change else None,
+            still_positive_after_s=rounded(late[-1].last.earliest - t) if late else None,
+            negative_answer=dict(change.new) if change else None,
+        )
+        assert not late, "it still said that it is ready more than 1 s after the signal"
+        if change is None:
+            raise Inconclusive("no readiness probe was answered after the signal")
+
+    @requirement("DRAIN-6")
+    def test_liveness_stays_positive(self, evidence: Evidence, facts: Facts) -> None:
+        """While the port listens after the signal, liveness is positive."""
+        evidence.require()
+        path = evidence.target.liveness
+        if path is None:
+            raise Unsupported("the manifest declares no liveness path ([health] liveness)")
+        closed_at = evidence.listener_closed
+        t = evidence.fault["t"]
+        until = closed_at.earliest if closed_at else evidence.observed_until
+        seen = [
+            state
+            for state in evidence.history.states(probe="liveness", key=path)
+            if state.last.earliest > t and state.first.latest < until
+        ]
+        negative = [state for state in seen if not is_positive(state.value)]
+        facts(
+            listened_after_signal_s=rounded(until - t),
+            negative_after_s=rounded(negative[0].first.earliest - t) if negative else None,
+            negative_answer=dict(negative[0].value) if negative else None,
+        )
+        if not seen:
+            raise Unsupported("it stops listening at once after the signal, so its liveness cannot be asked while it drains")
+        facts.summary("its liveness was positive as long as it listened")
+        assert not negative, f"its liveness turned negative ({dict(negative[0].value)}) while it drained and still listened"
+
+    @requirement("DRAIN-8")
+    def test_exit_follows_the_last_answer(self, evidence: Evidence, facts: Facts) -> None:
+        """The exit comes within the settle time after the last answer."""
+        evidence.require(in_flight_at_signal=1)
+        settle = evidence.policy.settle_time
+        last = max(evidence.requests.last_answer() or 0.0, evidence.fault["t"])
+        idle_for = evidence.exit.t - last if evidence.exit else evidence.observed_until - last
+        facts(
+            exit_after_last_answer_s=rounded(idle_for) if evidence.exit else None,
+            last_answer_after_s=rounded(last - evidence.fault["t"]),
+            settle_time_s=settle,
+            **exit_facts(evidence),
+        )
+        facts.summary(f"it ended {idle_for:.2f} s after the last answer; {settle:g} s are allowed")
+        assert evidence.exit is not None, f"its last answer was {idle_for:.1f} s ago, and it was still alive"
+        assert idle_for <= settle, f"it ended {idle_for:.1f} s after the last answer; {settle:g} s are allowed"
+
+    @requirement("DRAIN-10")
+    def test_is_not_left_half_alive(self, evidence: Evidence, facts: Facts) -> None:
+        """It is gone within the grace period."""
+        evidence.require()
+        _drain.exits_in_grace(evidence, facts)
+
+    @requirement("EXIT-1")
+    def test_exit_status(self, evidence: Evidence, facts: Facts, stop_signal: str) -> None:
+        """The exit status is one that the policy declares."""
+        evidence.require()
+        ended(evidence)
+        assert evidence.exit is not None
+        allowed = evidence.policy.exit_codes[stop_signal]
+        facts(exit_status=evidence.exit.status, allowed=list(allowed), killed_by_signal=evidence.exit.signal)
+        facts.summary(f"exit status {evidence.exit.status}")
+        facts.details("\n".join(evidence.output.tail(5)))
+        assert evidence.exit.status in allowed, (
+            f"exit status {evidence.exit.status}; after {stop_signal} the policy allows {', '.join(map(str, allowed))}"
+        )
+
+    @requirement("EXIT-3")
+    def test_no_process_outlives_it(self, evidence: Evidence, facts: Facts) -> None:
+        """No process of the target outlives its main process by more than 2 s."""
+        ended(evidence)
+        assert evidence.exit is not None
+        survivors = evidence.find("survivors")
+        left = survivors["processes"] if survivors else []
+        facts(
+            survivors=len(left),
+            last_process_gone_after_exit_s=rounded(evidence.gone - evidence.exit.t) if evidence.gone else None,
+        )
+        facts.details("\n".join(f"pid {p['pid']}: {' '.join(p['cmdline'])}" for p in left[:5]))
+        assert evidence.gone is not None, f"{len(left)} processes of it were alive 2 s after its main process had ended"
+
+    @requirement("EXIT-4")
+    def test_nothing_else_is_left(self, evidence: Evidence, facts: Facts) -> None:
+        """No port, shared memory, semaphore, Unix socket or temporary file is left."""
+        ended(evidence)
+        if evidence.gone is None:
+            raise Inconclusive("processes of it had to be killed, so what is left is not its own doing")
+        left = evidence.find("leftovers")
+        assert left is not None
+        items = [f"{kind}: {item}" for kind in LEFT for item in left.get(kind, ())]
+        facts(left=len(items), kinds=[kind for kind in LEFT if left.get(kind)])
+        facts.details("\n".join(items[:10]))
+        assert not items, f"it left {len(items)} things behind: {'; '.join(items[:3])}"
+
+    @requirement("EXIT-5")
+    def test_no_asyncio_debris(self, evidence: Evidence, facts: Facts) -> None:
+        """Its output has none of asyncio's signatures of an unclean end."""
+        debris = evidence.output.debris
+        facts(debris=len(debris), kinds=sorted({d.kind for d in debris}))
+        facts.details("\n".join(line for d in debris[:3] for line in d.lines))
+        assert not debris, f"asyncio debris on its output: {debris[0].lines[0] if debris else ''}"
+
+    @requirement("EXIT-6")
+    def test_order_of_the_shutdown(self, evidence: Evidence, facts: Facts) -> None:
+        """Not ready, then the listener is closed, then the last request in flight is answered, then it ends."""
+        evidence.require(accepted_at_signal=1)
+        ended(evidence)
+        assert evidence.exit is not None
+        t = evidence.fault["t"]
+        closing = evidence.listener_closed
+        answered = evidence.requests.accepted().last_answer()
+        if answered is None or closing is None:
+            raise Inconclusive("no request that was in flight was answered, so the order cannot be seen")
+        path = evidence.target.readiness
+        ready_late = [
+            state
+            for state in evidence.history.states(probe="readiness", key=path)
+            if is_positive(state.value) and state.last.earliest > closing.latest
+        ]
+        facts(
+            listener_closed_after_s=[rounded(closing.earliest - t), rounded(closing.latest - t)],
+            last_answer_after_s=rounded(answered - t),
+            **exit_facts(evidence),
+        )
+        assert not ready_late, "it was ready after it had closed its listener"
+        assert closing.earliest < answered, (
+            f"its listener was still open {closing.earliest - t:.2f} s after the signal, "
+            f"when the last request in flight had been answered for {closing.earliest - answered:.2f} s"
+        )
+
+
+LEFT = ("ports", "shared_memory", "semaphores", "unix_sockets", "files")
+
+
+class TestIdleConnections:
+    """{stop_signal} to {recipient} with idle and silent connections open, {workers}."""
+
+    @pytest.fixture(scope="class")
+    def evidence(self, experiment: Experiment, stop_signal: str, recipient: Recipient, workers: int) -> Evidence:
+        """The experiment: some requests in flight, keep-alive connections idle, connections that never sent a byte."""
+        return experiment.run(
+            load=[once(4), idle(4), silent(4)],
+            faults=[at_steady_state(signal(stop_signal, to=recipient))],
+            workers=workers,
+            observe=UntilGoneWithoutIdle(),
+        )
+
+    @requirement("DRAIN-4")
+    def test_idle_connections_do_not_delay_the_exit(self, evidence: Evidence, facts: Facts) -> None:
+        """It does not wait for connections that are idle, or that never sent a byte."""
+        evidence.require(idle_at_signal=ENOUGH)
+        released, answered = evidence.moment("idle_released"), evidence.moment("answered")
+        settle = evidence.policy.settle_time
+        waited = released is not None and evidence.exit is not None and evidence.exit.t - released <= settle
+        facts(
+            **exit_facts(evidence),
+            waited_for_idle_connections=waited,
+            exit_after_last_answer_s=rounded(evidence.exit.t - answered) if evidence.exit and answered else None,
+            idle_connections=len(evidence.connections),
+        )
+        facts.summary("it did not wait for idle connections")
+        assert not waited, (
+            f"it was still alive {settle:g} s after the last answer, and ended as soon as the idle connections were closed"
+        )
+
+
+class TestEndlessRequest:
+    """{stop_signal} to {recipient} with a request in flight that never ends, {workers}."""
+
+    @pytest.fixture(scope="class")
+    def evidence(self, experiment: Experiment, stop_signal: str, recipient: Recipient, workers: int) -> Evidence:
+        """The experiment."""
+        return experiment.run(
+            load=[once(2, request=ENDLESS, name="endless"), once(2)],
+            faults=[at_steady_state(signal(stop_signal, to=recipient))],
+            workers=workers,
+        )
+
+    @requirement("DRAIN-7")
+    def test_the_drain_is_bounded(self, evidence: Evidence, facts: Facts) -> None:
+        """It is gone within the grace period although a request never ends."""
+        evidence.require()
+        in_flight = len(evidence.slow_clients.in_flight())
+        facts(endless_requests_in_flight=in_flight)
+        if not in_flight:
+            raise Inconclusive("no endless request was in flight when the signal came")
+        _drain.exits_in_grace(evidence, facts)
+
+
+class TestSecondSignal:
+    """{stop_signal} to {recipient}, and the same once more during the drain, {workers}."""
+
+    @pytest.fixture(scope="class")
+    def evidence(self, experiment: Experiment, stop_signal: str, recipient: Recipient, workers: int) -> Evidence:
+        """The experiment."""
+        again = signal(stop_signal, to=recipient)
+        return experiment.run(
+            load=[hold(IN_FLIGHT, stagger=_half(experiment))],
+            faults=[at_steady_state(again), after(SECOND_AFTER, again)],
+            workers=workers,
+        )
+
+    @requirement("DRAIN-9")
+    def test_second_signal(self, evidence: Evidence, facts: Facts, stop_signal: str) -> None:
+        """It costs no accepted request, or it forces the exit, as the policy declares."""
+        evidence.require()
+        second = evidence.faults[1]["t"]
+        open_then = evidence.requests.accepted().where(lambda j: j.record.end > second)
+        promise = evidence.policy.second_signal[stop_signal]
+        facts(promise=promise, still_in_flight_at_second_signal=len(open_then), **exit_facts(evidence))
+        if not open_then:
+            raise Inconclusive("no accepted request was still in flight when the second signal came")
+        if promise == "ignored":
+            lost = open_then.not_answered()
+            facts(lost=len(lost))
+            facts.details("\n".join(lost.lines()))
+            assert not lost, f"the second {stop_signal} cost {len(lost)} of {len(open_then)} accepted requests"
+            return
+        ended_after = evidence.exit.t - second if evidence.exit else None
+        settle = evidence.policy.settle_time
+        facts(exit_after_second_signal_s=rounded(ended_after), exit_status=evidence.exit and evidence.exit.status)
+        assert ended_after is not None and ended_after <= settle, (
+            f"the policy says that a second {stop_signal} forces the exit, but it was not gone {settle:g} s later"
+        )
+        assert evidence.exit is not None and evidence.exit.status != 0, "it was forced to exit, and reported status 0"
+
+
+SECOND_AFTER = 0.15
+"""Seconds between the two signals: long enough for the first to be taken, shorter than the slow request."""
+
+
+@pytest.mark.parametrize("other_signal", ["SIGQUIT", "SIGHUP"], scope="class")
+class TestOtherSignals:
+    """{other_signal} to {recipient} under load, {workers}."""
+
+    @pytest.fixture(scope="class")
+    def evidence(self, experiment: Experiment, other_signal: str, recipient: Recipient, workers: int) -> Evidence:
+        """The experiment."""
+        if other_signal in experiment.target.policy.stop_signals:
+            raise Unsupported(f"{other_signal} is a declared stop signal: see TestStopUnderLoad")
+        return experiment.run(
+            load=[steady(rate=20), hold(4)],
+            faults=[at_steady_state(signal(other_signal, to=recipient))],
+            workers=workers,
+            observe=UntilGoneOrServing(),
+        )
+
+    @requirement("DRAIN-10")
+    def test_is_not_left_half_alive(self, evidence: Evidence, facts: Facts) -> None:
+        """It goes on serving rightly, or is gone within the grace period."""
+        evidence.require()
+        looks = evidence.all("serving_after_fault")
+        serving = bool(looks and looks[-1]["serving"])
+        facts(serving_afterwards=serving, **exit_facts(evidence))
+        if serving:
+            facts.summary("it goes on serving")
+            return
+        if looks:
+            facts(readiness=dict(looks[-1]["readiness"]), predict=looks[-1]["predict"]["wrong"])
+        _drain.exits_in_grace(evidence, facts)
+
+
+class TestSlowClients:
+    """{stop_signal} to {recipient} with clients that write and read too slowly, {workers}."""
+
+    @pytest.fixture(scope="class")
+    def evidence(self, experiment: Experiment, stop_signal: str, recipient: Recipient, workers: int) -> Evidence:
+        """The experiment."""
+        return experiment.run(
+            load=[slow_writer(3), slow_reader(3), once(2)],
+            faults=[at_steady_state(signal(stop_signal, to=recipient))],
+            workers=workers,
+        )
+
+    @requirement("DRAIN-13")
+    def test_slow_clients_do_not_extend_the_exit(self, evidence: Evidence, facts: Facts) -> None:
+        """It is gone within the grace period although a body never becomes complete and an answer is never read."""
+        evidence.require()
+        in_flight = len(evidence.slow_clients.stream("slow-writer").in_flight())
+        facts(slow_writers_in_flight=in_flight)
+        if not in_flight:
+            raise Inconclusive("no slow client was in flight when the signal came")
+        _drain.exits_in_grace(evidence, facts)
+
+
+class TestOverload:
+    """{stop_signal} to {recipient} under overload, {workers}."""
+
+    @pytest.fixture(scope="class")
+    def evidence(self, experiment: Experiment, stop_signal: str, recipient: Recipient, workers: int) -> Evidence:
+        """The experiment: a closed loop without think time uses up the server, slow requests pile up beside it."""
+        return experiment.run(
+            load=[closed(users=CROWD), hold(CROWD, stagger=_half(experiment)), steady(rate=20, connections="new")],
+            faults=[at_steady_state(signal(stop_signal, to=recipient))],
+            workers=workers,
+        )
+
+    @requirement("DRAIN-14")
+    def test_the_drain_holds_under_overload(self, evidence: Evidence, facts: Facts) -> None:
+        """DRAIN-1 and DRAIN-2 hold although there is more work than it can do."""
+        evidence.require(in_flight_at_signal=CROWD)
+        _drain.later_ones_are_treated_well(evidence, facts)
+        _drain.accepted_are_answered(evidence, facts, at_least=CROWD // 2)
+
+
+CROWD = 32
+"""Users of the closed loop, and slow requests in flight beside them."""
+
+
+class TestFatalError:
+    """An internal error that the server cannot survive, {workers}."""
+
+    @pytest.fixture(scope="class")
+    def evidence(self, experiment: Experiment, workers: int) -> Evidence:
+        """The experiment."""
+        return experiment.run(load=[steady(rate=20)], faults=[at_steady_state(fatal_request())], workers=workers)
+
+    @requirement("EXIT-2")
+    def test_exits_non_zero(self, evidence: Evidence, facts: Facts) -> None:
+        """It ends with a status other than 0 within the grace period."""
+        evidence.require()
+        facts(exit_status=evidence.exit and evidence.exit.status)
+        _drain.exits_in_grace(evidence, facts)
+        assert evidence.exit is not None and evidence.exit.status != 0, "it died of an internal error with exit status 0"

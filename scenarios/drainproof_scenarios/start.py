@@ -1,0 +1,166 @@
+"""START: coming up, and not coming up."""
+
+from __future__ import annotations
+
+import pytest
+
+from drainproof.scenario import (
+    Evidence,
+    Experiment,
+    UntilStarted,
+    as_soon_as_it_listens,
+    at_start_up,
+    before_launch,
+    hold,
+    load_failure,
+    port_taken,
+    requirement,
+    signal,
+    steady,
+    when_every_worker_served,
+)
+from drainproof_scenarios._facts import Facts, ended, exit_facts
+
+
+class TestStart:
+    """A normal start, a few requests, SIGTERM, and a start on the same port, {workers}."""
+
+    @pytest.fixture(scope="class")
+    def evidence(self, experiment: Experiment, workers: int) -> Evidence:
+        """The experiment."""
+        return experiment.run(
+            load=[steady(rate=40, connections="new"), steady(rate=20), hold(4)],
+            faults=[when_every_worker_served(signal("SIGTERM"))],
+            workers=workers,
+            restart=True,
+        )
+
+    @requirement("START-1")
+    def test_ready_means_serving(self, evidence: Evidence, facts: Facts) -> None:
+        """The first real request after the first ready answer succeeds."""
+        first = evidence.find("first_predict")
+        assert first is not None, "the target was never ready"
+        launch, ready = evidence.moment("launch"), evidence.moment("ready")
+        assert launch is not None and ready is not None
+        facts(ready_after_s=ready - launch, first_request_status=first["status"])
+        assert first["right"], f"ready, but the first real request was not answered rightly: {first['wrong']}"
+
+    @requirement("START-6")
+    def test_every_worker_serves(self, evidence: Evidence, facts: Facts) -> None:
+        """As many distinct processes own accepted connections as workers are declared."""
+        servers = evidence.find("servers")
+        assert servers is not None
+        pids = servers["pids"]
+        facts(serving_processes=len(pids), declared_workers=servers["declared"], pids=pids)
+        assert len(pids) >= servers["declared"], (
+            f"{servers['declared']} workers are declared, {len(pids)} distinct processes were seen to serve"
+        )
+
+    @requirement("START-7")
+    def test_starts_again_on_the_same_port(self, evidence: Evidence, facts: Facts) -> None:
+        """A second start right after the exit becomes ready on the same port."""
+        ended(evidence)
+        again = evidence.find("restart")
+        assert again is not None and again["ready"] is not None
+        facts(ready_again=again["ready"], seconds=again["seconds"])
+        facts.details(again["because"])
+        assert again["ready"], "it did not come up again on the same port right after its exit"
+
+
+class TestPortTaken:
+    """The {port_name} port is taken by somebody else before the start."""
+
+    @pytest.fixture(scope="class")
+    def evidence(self, experiment: Experiment, port_name: str) -> Evidence:
+        """The experiment."""
+        return experiment.run(faults=[before_launch(port_taken(port_name))], observe=UntilStarted())
+
+    @requirement("START-3")
+    def test_clear_error_and_exit(self, evidence: Evidence, facts: Facts) -> None:
+        """It ends non-zero within the start-up deadline and names the port or the reason."""
+        evidence.require()
+        port = evidence.fault["port"]
+        named = evidence.output.matching(rf"\b{port}\b|address already in use|in use|EADDRINUSE")
+        facts(exit_status=evidence.exit and evidence.exit.status, **exit_facts(evidence), names_the_cause=bool(named))
+        facts.details("\n".join(named[:3] or evidence.output.tail(5)))
+        deadline = evidence.target.start_deadline
+        assert evidence.exit is not None, f"it hangs: still alive {deadline:g} s after a start on a port that is taken"
+        assert evidence.exit.status != 0, "it could not bind its port and ended with status 0"
+        assert named, "its output names neither the port nor that it is in use"
+
+
+class TestModelCannotBeLoaded:
+    """The model cannot be loaded, {workers}."""
+
+    @pytest.fixture(scope="class")
+    def evidence(self, experiment: Experiment, workers: int) -> Evidence:
+        """The experiment."""
+        return experiment.run(faults=[before_launch(load_failure())], observe=UntilStarted(), workers=workers)
+
+    @requirement("START-2")
+    def test_ends_with_the_cause(self, evidence: Evidence, facts: Facts) -> None:
+        """It ends non-zero within the start-up deadline, names the cause, and leaves neither processes nor debris."""
+        evidence.require()
+        if evidence.policy.startup_failure == "stays_up_not_ready":
+            self._stays_up(evidence, facts)
+            return
+        provocation = evidence.target.load_failure
+        pattern = provocation.names_cause if provocation else None
+        named = evidence.output.matching(pattern) if pattern else evidence.output.tail(3)
+        survivors = evidence.find("survivors")
+        facts(
+            exit_status=evidence.exit and evidence.exit.status,
+            **exit_facts(evidence),
+            names_the_cause=bool(named),
+            survivors=len(survivors["processes"]) if survivors else 0,
+            debris=[d.kind for d in evidence.output.debris],
+        )
+        facts.details("\n".join(named[:3] or evidence.output.tail(5)))
+        deadline = evidence.target.start_deadline
+        assert evidence.exit is not None, f"it hangs: still alive after {deadline:g} s without its model"
+        assert evidence.exit.status != 0, "its model could not be loaded, and it ended with status 0"
+        assert named, f"its output does not name the cause (no match for {pattern!r})" if pattern else "it said nothing"
+        assert survivors is None, "processes of it live on"
+        assert not evidence.output.debris, "it left asyncio debris on its output"
+
+    def _stays_up(self, evidence: Evidence, facts: Facts) -> None:
+        readiness = evidence.find("readiness_at_deadline")
+        facts(exit_status=evidence.exit and evidence.exit.status)
+        assert evidence.exit is None, "the policy says that it stays up without its model, but it ended"
+        assert readiness is not None and not readiness["positive"], "without its model it says that it is ready"
+
+
+MOMENTS = {"at-once": 0.0, "20%": 0.2, "40%": 0.4, "60%": 0.6, "80%": 0.8, "listening": None}
+
+
+@pytest.mark.parametrize("moment", list(MOMENTS), scope="class")
+class TestSigtermDuringStartUp:
+    """SIGTERM during the start-up ({moment}), {workers}."""
+
+    @pytest.fixture(scope="class")
+    def evidence(self, experiment: Experiment, workers: int, moment: str) -> Evidence:
+        """The experiment. A moment that falls behind the opening of the port is moved to the opening."""
+        fraction, sigterm = MOMENTS[moment], signal("SIGTERM")
+        injection = as_soon_as_it_listens(sigterm) if fraction is None else at_start_up(fraction, sigterm)
+        return experiment.run(faults=[injection], workers=workers)
+
+    @requirement("START-4")
+    def test_ends_in_time_without_orphans(self, evidence: Evidence, facts: Facts) -> None:
+        """It is gone within the grace period, with all its processes."""
+        evidence.require()
+        launch = evidence.moment("launch")
+        assert launch is not None
+        survivors = evidence.find("survivors")
+        facts(
+            signal_after_launch_s=evidence.fault["t"] - launch,
+            **exit_facts(evidence),
+            exit_status=evidence.exit and evidence.exit.status,
+            survivors=len(survivors["processes"]) if survivors else 0,
+        )
+        facts.details("\n".join(evidence.output.tail(5)))
+        grace = evidence.policy.grace_period
+        assert evidence.exit is not None, f"it was still alive when its grace period of {grace:g} s was over"
+        assert evidence.exit_after is not None and evidence.exit_after <= grace, (
+            f"it took {evidence.exit_after:.1f} s to end, its grace period is {grace:g} s"
+        )
+        assert survivors is None, "processes of it live on"
