@@ -10,9 +10,10 @@ parent process reaches the keeper.
 
 Since every orphan of the tree becomes the keeper's child, "no children left" (ECHILD) is exactly "the tree is gone".
 
-The protocol is JSON lines over a Unix socket. In: `{"do": "start", …}` once, `{"do": "tail", "lines": n}`,
-`{"do": "end"}`. Out, each with `event`: `started` (with the target's pidfd as ancillary data) or `not_started`, `exit`,
-`gone`, `output_complete`, `tail`, `problem`, `ended`. A time `t` is CLOCK_MONOTONIC.
+The protocol is JSON lines over a Unix socket.
+In: `{"do": "start", …}` once, then `{"do": "tail", "lines": n}`, `{"do": "kill"}`, `{"do": "end"}`.
+Out, each with `event`: `started` (with the target's pidfd as ancillary data) or `not_started`, `exit`, `gone`,
+`output_complete`, `tail`, `problem`, `killed`, `ended`. A time `t` is CLOCK_MONOTONIC.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ import os
 import select
 import signal
 import socket
-import sys
 from contextlib import suppress
 from time import monotonic
 from typing import Any
 
 from drainproof.target import kernel, tree
+from drainproof.target.folder import remove_folder
 from drainproof.target.output import OutputLog
 from drainproof.target.spawn import NotStartedError, spawn
 
@@ -64,6 +65,8 @@ class Keeper:
         self.config: dict[str, Any] = {}
         self.tmp_created = False
         self.shared_memory_before: set[str] = set()
+        self.segments: set[str] = set()
+        """Shared memory that was in use when the tree was killed."""
         self.wake, wake_write = os.pipe()
         for descriptor in (self.wake, wake_write):
             os.set_blocking(descriptor, False)
@@ -181,6 +184,8 @@ class Keeper:
             elif message["do"] == "tail":
                 lines_wanted = self.output.recent(message["lines"]) if self.output is not None else None
                 self._tell({"event": "tail", "lines": lines_wanted})
+            elif message["do"] == "kill":
+                self.kill()
             elif message["do"] == "end":
                 self.end()
 
@@ -251,23 +256,25 @@ class Keeper:
         self._finish_output()
         self._tell({"event": "not_started", "text": text, "whose": whose})
 
-    def end(self) -> None:
-        """Leaves nothing behind, and then ends."""
-        self.done = True
-        survivors: list[tree.Stat] = []
+    def kill(self) -> None:
+        """Ends every process of the tree, and sees to it that the output is complete; files are left as they are."""
         if not self.gone:
-            survivors = self._kill_tree()
-        if self.output is not None:
-            deadline = monotonic() + OPEN_PIPES
-            while self.pipes and monotonic() < deadline:
-                if not [descriptor for descriptor in list(self.pipes) if self._read(descriptor)]:
-                    break
-            self._finish_output()
+            survivors = [[stat.pid, stat.name] for stat in self._kill_tree() if stat.alive]
+            left = [] if self.gone else [stat.pid for stat in tree.descendants(os.getpid()) if stat.alive]
+            self._tell({"event": "killed", "killed": survivors, "left": left})
+        deadline = monotonic() + OPEN_PIPES
+        while monotonic() < deadline and any(self._read(descriptor) for descriptor in list(self.pipes)):
+            pass
+        self._finish_output()
+
+    def end(self) -> None:
+        """Leaves nothing behind, and ends the keeper."""
+        self.done = True
+        self.kill()
+        tree.unlink_segments(self.segments, but=self.shared_memory_before)
         if self.tmp_created:
             remove_folder(self.config["tmp"])
-        left = [stat.pid for stat in tree.descendants(os.getpid()) if stat.alive] if not self.gone else []
-        self._tell({"event": "ended", "killed": [[s.pid, s.name] for s in survivors if s.alive], "left": left})
-        self.control.setblocking(True)
+        self._tell({"event": "ended"})
         self.control.settimeout(1.0)
         self._send_out()
 
@@ -299,12 +306,11 @@ class Keeper:
                 break
             tree.kill([stat.pid for stat in new], signal.SIGSTOP)
             stopped.update((stat.pid, stat) for stat in new)
-        segments: set[str] = set()
         enough = monotonic() + 0.3
         for pid in stopped:
             if monotonic() > enough:
                 break
-            segments |= tree.shared_memory(pid)
+            self.segments |= tree.shared_memory(pid)
         give_up = monotonic() + KILL
         while not self.gone and monotonic() < give_up:
             everybody = tree.descendants(me)
@@ -319,37 +325,7 @@ class Keeper:
                     break
                 select.select([self.wake], [], [], 0.002)
                 self._empty_wake()
-        for path in segments:
-            if tree.segment_name(path) not in self.shared_memory_before:
-                try:
-                    os.unlink(path)  # noqa: PTH108
-                except OSError:
-                    continue
         return list(stopped.values())
-
-
-def remove_folder(path: str) -> None:
-    """Removes a folder and what is in it, also where its owner has locked himself out. Never raises."""
-    for _ in range(2):
-        try:
-            with os.scandir(path) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        remove_folder(entry.path)
-                    else:
-                        try:
-                            os.unlink(entry.path)  # noqa: PTH108
-                        except OSError:
-                            continue
-            os.rmdir(path)  # noqa: PTH106
-            return
-        except FileNotFoundError:
-            return
-        except OSError:
-            try:
-                os.chmod(path, 0o700)  # noqa: PTH101
-            except OSError:
-                return
 
 
 def main(control: int) -> None:
@@ -369,4 +345,3 @@ def main(control: int) -> None:
     connection = socket.socket(fileno=control)
     connection.set_inheritable(False)
     Keeper(connection).run()
-    sys.stdout.flush()

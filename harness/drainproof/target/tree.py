@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from typing import NamedTuple
 
 MARKER = "DRAINPROOF_INSTANCE"
@@ -74,15 +75,20 @@ def descendants(root: int) -> list[Stat]:
                 del table[pid]
             else:
                 table[pid] = again
+    return below(root, table)
+
+
+def below(root: int, table: dict[int, Stat]) -> list[Stat]:
+    """The descendants of `root` as this table of processes shows them, parents first."""
     children: dict[int, list[Stat]] = {}
     for stat in table.values():
         children.setdefault(stat.parent, []).append(stat)
     found: list[Stat] = []
     waiting = [root]
     while waiting:
-        below = children.pop(waiting.pop(0), [])
-        found.extend(below)
-        waiting.extend(stat.pid for stat in below)
+        next_ones = children.pop(waiting.pop(0), [])
+        found.extend(next_ones)
+        waiting.extend(stat.pid for stat in next_ones)
     return found
 
 
@@ -121,10 +127,8 @@ def marked(instance: str) -> list[Stat]:
 def kill(pids: list[int], signum: int) -> None:
     """Sends the signal to each of them; those that are gone, or not ours, are left alone."""
     for pid in pids:
-        try:
+        with suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signum)
-        except (ProcessLookupError, PermissionError):
-            continue
 
 
 def kill_groups(stats: list[Stat]) -> None:
@@ -135,10 +139,8 @@ def kill_groups(stats: list[Stat]) -> None:
     sessions and the target was given a session of its own.
     """
     for group in {stat.group for stat in stats} - {os.getpgrp(), 0}:
-        try:
+        with suppress(ProcessLookupError, PermissionError):
             os.killpg(group, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            continue
 
 
 SHARED_MEMORY = "/dev/shm/"
@@ -173,3 +175,11 @@ def shared_memory(pid: int) -> set[str]:
     except OSError:
         pass
     return {path for path in found if path.startswith(SHARED_MEMORY) and not path.endswith(" (deleted)")}
+
+
+def unlink_segments(paths: set[str], *, but: set[str]) -> None:
+    """Unlinks these files of /dev/shm, except those whose name is in `but`: they were there before."""
+    for path in paths:
+        if segment_name(path) not in but:
+            with suppress(OSError):
+                os.unlink(path)  # noqa: PTH108
