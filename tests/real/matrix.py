@@ -1,0 +1,29 @@
+"""The table requirement × server, as the server folders declare it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.real.runs import BROKEN, SERVERS
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+def servers() -> list[Path]:
+    """conforming/ and every broken server, by their folders."""
+    return [SERVERS / "conforming", *sorted(path.parent for path in BROKEN.glob("*/drainproof.toml"))]
+
+
+def declared(server: Path) -> dict[str, Any]:
+    """What `expected.toml` of a broken server says."""
+    return tomllib.loads((server / "expected.toml").read_text(encoding="utf-8"))
+
+
+def expected_failures(server: Path) -> set[str]:
+    """The requirements that `server` must fail; empty for conforming/."""
+    return set() if server.parent != BROKEN else set(declared(server)["fails"])

@@ -1,0 +1,48 @@
+"""The oracle bites: every broken reference server fails exactly the requirements that it breaks, conforming/ none.
+
+Experiments wait more than they work, so several runs go side by side.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.real.matrix import expected_failures, servers
+from tests.real.runs import SERVERS, Run, run
+
+pytestmark = pytest.mark.real
+
+SIDE_BY_SIDE = int(os.environ.get("DRAINPROOF_SIDE_BY_SIDE", "6"))
+
+
+@pytest.fixture(scope="module")
+def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Path, Future[Run]]]:
+    """The runs of all servers that were selected, begun at once and finished one by one."""
+    folder = tmp_path_factory.mktemp("matrix")
+    wanted = {item.callspec.params["server"] for item in request.session.items if hasattr(item, "callspec") and "server" in item.callspec.params}
+    pool = ThreadPoolExecutor(SIDE_BY_SIDE)
+    yield {server: pool.submit(run, server, report=folder / server.name) for server in servers() if server in wanted}
+    pool.shutdown(cancel_futures=True)
+
+
+@pytest.mark.parametrize("server", servers(), ids=lambda path: path.name)
+def test_fails_exactly_its_own_requirements(server: Path, runs: dict[Path, Future[Run]]) -> None:
+    outcome = runs[server].result()
+    expected = expected_failures(server)
+    assert not outcome.results["aborted"], outcome.output[-3000:]
+    assert outcome.by_requirement("error") == set(), outcome.explain()
+    assert outcome.by_requirement("fail", "note") == expected, outcome.explain()
+    if server == SERVERS / "conforming":
+        assert outcome.status == 0, outcome.explain()
+        assert outcome.by_requirement("inconclusive", "unsupported") <= NOT_ALL, outcome.explain()
+    else:
+        assert outcome.by_requirement("inconclusive") <= expected, outcome.explain()
+
+
+NOT_ALL: set[str] = set()
+"""Requirements that conforming/ may leave open in some scenario: none."""
