@@ -1,0 +1,65 @@
+"""A small model on KServe's ModelServer: echoes what it is sent, at once, after some seconds, or never.
+
+One file serves every release from 0.11 on. KServe itself reads `--http_port`, `--grpc_port` and `--workers`.
+
+* V1 over HTTP: `POST /v1/models/echo:predict` with `{"instances": [{"token": "a", "seconds": 1.0}]}` is answered after one
+  second with `{"predictions": ["a"], "pid": 4711}`. `seconds` may be left out (0), or be `"endless"`.
+* V2 over HTTP and gRPC (`ModelInfer`): the BYTES tensor named `token` comes back; an FP64 tensor named `seconds` delays it.
+
+`ECHO_LOAD=raises` makes the model fail to load with an exception; `ECHO_LOAD=not_ready` makes its `load` return without
+the model being ready, as `kserve.Model.load` may. `ECHO_LOAD=slow` spends two seconds on loading, for signals during start-up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import time
+from typing import Any
+
+import kserve
+from kserve import InferOutput, InferRequest, InferResponse, model_server
+
+
+class Echo(kserve.Model):
+    """Answers with the tokens that it was sent."""
+
+    def load(self) -> bool:
+        """Loads nothing; fails in the way that ECHO_LOAD asks for."""
+        how = os.environ.get("ECHO_LOAD", "")
+        if how == "raises":
+            raise RuntimeError("cannot load the model echo: its weights are missing (ECHO_LOAD=raises)")
+        if how == "slow":
+            time.sleep(2.0)
+        self.ready = how != "not_ready"
+        return self.ready
+
+    async def predict(self, payload: Any, headers: Any = None, response_headers: Any = None) -> Any:
+        """Echoes a V1 payload (a dict), or a V2 request of either protocol. Releases before 0.15 pass no `response_headers`."""
+        if isinstance(payload, InferRequest):
+            tensors = {tensor.name: tensor for tensor in payload.inputs}
+            if "seconds" in tensors:
+                await _work(float(tensors["seconds"].as_numpy().ravel()[0]))
+            token = tensors["token"]
+            output = InferOutput(name="token", shape=list(token.shape), datatype="BYTES", data=token.data)
+            return InferResponse(response_id=payload.id or "", model_name=self.name, infer_outputs=[output])
+        instances = payload["instances"]
+        for instance in instances:
+            await _work(instance.get("seconds", 0.0))
+        return {"predictions": [instance["token"] for instance in instances], "pid": os.getpid()}
+
+
+async def _work(seconds: float | str) -> None:
+    if seconds == "endless":
+        await asyncio.Event().wait()
+    elif seconds:
+        await asyncio.sleep(float(seconds))
+
+
+if __name__ == "__main__":
+    # The guard matters: with several workers KServe 0.15 and later start them by `spawn`, which imports this file again.
+    argparse.ArgumentParser(parents=[model_server.parser]).parse_args()
+    model = Echo("echo")
+    model.load()
+    kserve.ModelServer().start([model])
