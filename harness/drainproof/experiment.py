@@ -209,8 +209,9 @@ class _Run:
             injection.fault.prepare(bench)
         if any(i.moment.before_ready for i in self.faults):
             bench.usual_start()  # may have to find out, which must not happen while the target starts
-        baseline = Baseline.take(ports=bench.ports.values())
-        instance = self._launch(bench)
+        tmp = process.fresh_tmp()
+        baseline = Baseline.take(tmp=tmp)
+        instance = self._launch(tmp)
         cleanup.callback(instance.end)
         sampler = Sampler(instance=instance, target=bench.target, write=self.recorder.sample, note=baseline.note)
         cleanup.enter_context(sampler)
@@ -228,13 +229,14 @@ class _Run:
         if bench.load is not None:
             bench.load.stop(grace=1.0 if instance.exit_status() is not None else 0.0)
             record("load_stopped")
-        cleaned = instance.wait_gone(until=time.monotonic()) is not None
-        instance.end()
-        if not cleaned:
+        if instance.wait_gone(until=time.monotonic()) is None:
             record("ended_by_harness")
-        left = baseline.leftovers(tmp=instance.tmp)
+            instance.end_processes()
+        sampler.stop()
+        left = baseline.leftovers()
         record("leftovers", **left.to_json())
         left.remove()
+        instance.end()
         if self.restart:
             self._start_again(cleanup)
         record("end")
@@ -243,10 +245,10 @@ class _Run:
         for step in reversed(self.bench.cleanup):
             step()
 
-    def _launch(self, bench: Bench) -> process.ProcessInstance:
+    def _launch(self, tmp: Path) -> process.ProcessInstance:
         self.progress("starting")
-        instance = self._spawn(output=self.recorder.folder / OUTPUT)
-        bench.instance = instance
+        instance = self._spawn(output=self.recorder.folder / OUTPUT, tmp=tmp)
+        self.bench.instance = instance
         self.recorder.event("launch", t=instance.started, pid=instance.pid)
         self.last_fault = instance.started
         return instance
@@ -304,7 +306,7 @@ class _Run:
             record("restart", ready=True, because="", seconds=serving - again.started)
         again.end()
 
-    def _spawn(self, *, output: Path) -> process.ProcessInstance:
+    def _spawn(self, *, output: Path, tmp: Path | None = None) -> process.ProcessInstance:
         bench = self.bench
         return process.launch(
             target=bench.target,
@@ -313,6 +315,7 @@ class _Run:
             environment=bench.environment,
             arguments=bench.arguments,
             output=output,
+            tmp=tmp,
         )
 
 

@@ -197,8 +197,8 @@ class TestStopUnderLoad:
             raise Inconclusive("processes of it had to be killed, so what is left is not its own doing")
         left = evidence.find("leftovers")
         assert left is not None
-        items = [f"{kind}: {item}" for kind in LEFT for item in left.get(kind, ())]
-        facts(left=len(items), kinds=[kind for kind in LEFT if left.get(kind)])
+        items = [f"{item['kind'].replace('_', ' ')} {item['name']}" for item in left["left"]]
+        facts(left=len(items), kinds=sorted({item["kind"] for item in left["left"]}), unattributed=len(left["unattributed"]))
         facts.details("\n".join(items[:10]))
         assert not items, f"it left {len(items)} things behind: {'; '.join(items[:3])}"
 
@@ -237,9 +237,6 @@ class TestStopUnderLoad:
             f"its listener was still open {closing.earliest - t:.2f} s after the signal, "
             f"when the last request in flight had been answered for {closing.earliest - answered:.2f} s"
         )
-
-
-LEFT = ("ports", "shared_memory", "semaphores", "unix_sockets", "files")
 
 
 class TestIdleConnections:

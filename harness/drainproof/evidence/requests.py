@@ -114,7 +114,7 @@ class RequestSet:
     def in_flight(self) -> RequestSet:
         """Those that had left before the fault and had not ended by then."""
         cut = self._need_cut()
-        return self.where(lambda j: _left(j.record) is not None and j.record.send_start < cut.t < j.record.end)  # type: ignore[operator]
+        return self.where(lambda j: j.record.send_start is not None and j.record.send_start < cut.t < j.record.end)
 
     def accepted(self) -> RequestSet:
         """Those that the server had accepted and read before the fault, and not answered yet (module docstring)."""
@@ -126,7 +126,7 @@ class RequestSet:
     def arrived_after(self) -> RequestSet:
         """Those of which no byte left, and no connection was begun, before the fault."""
         cut = self._need_cut()
-        return self.where(lambda j: _left(j.record, default=j.record.end) >= cut.t)  # type: ignore[operator]
+        return self.where(lambda j: _begun(j.record) >= cut.t)
 
     def before(self) -> RequestSet:
         """Those that had ended before the fault."""
@@ -148,11 +148,11 @@ class RequestSet:
         return self._cut
 
 
-def _left(record: RequestRecord, default: float | None = None) -> float | None:
+def _begun(record: RequestRecord) -> float:
     """When the request began to leave the client: its connect, or on a reused connection its first byte."""
     if record.connect_start is not None:
         return record.connect_start
-    return record.send_start if record.send_start is not None else default
+    return record.send_start if record.send_start is not None else record.end
 
 
 def judge_fate(record: RequestRecord, *, duration: float, closings: Iterable[Interval]) -> Fate:
@@ -162,7 +162,7 @@ def judge_fate(record: RequestRecord, *, duration: float, closings: Iterable[Int
             return "right"
         return "unavailable" if record.status == 503 else "wrong"
     if record.cause == "aborted":
-        young = record.end - (_left(record) or record.end) < max(UNFINISHED, 2 * duration)
+        young = record.end - _begun(record) < max(UNFINISHED, 2 * duration)
         return "unfinished" if young or record.phase == "connect" else "hung"
     if record.phase == "connect":
         return "hung" if record.cause == "connect_timeout" else "refused"
@@ -178,12 +178,12 @@ def judge_fate(record: RequestRecord, *, duration: float, closings: Iterable[Int
 def _lost_on_reused(record: RequestRecord) -> Fate:
     if record.acknowledged is False:
         return "crossing"
-    waited = record.end - (record.send_start if record.send_start is not None else record.end)
+    waited = record.end - _begun(record)
     return "crossing" if record.cause == "reset" and waited <= RACE else "dropped"
 
 
 def _lost_on_new(record: RequestRecord, closings: Iterable[Interval]) -> Fate:
-    begun = record.connect_start if record.connect_start is not None else record.end
+    begun = _begun(record)
     waited = record.end - begun
     in_closing = any(begun <= c.latest and record.end >= c.earliest for c in closings)
     unread = record.cause == "reset" or record.acknowledged is False

@@ -194,9 +194,10 @@ def launch(
     workers: int = 1,
     environment: Mapping[str, str] = MappingProxyType({}),
     arguments: Sequence[str] = (),
+    tmp: Path | None = None,
 ) -> ProcessInstance:
     """Starts an instance of `target`, as `launch_command` does; `environment` and `arguments` are added to its own."""
-    tmp = fresh_tmp()
+    tmp = tmp or fresh_tmp()
     return launch_command(
         name=target.name,
         command=target.command_line(ports=ports, workers=workers, tmp=tmp, extra=arguments),
