@@ -73,7 +73,7 @@ def test_a_name_with_brackets_and_spaces(start: Start) -> None:
     child = start("open('/proc/self/comm', 'w').write('a) R (b c')")
     (seen,) = processes.sample(pids=[child.pid])
     assert seen.name == "a) R (b c"
-    assert seen.status == "sleeping"
+    assert seen.status in ("sleeping", "running")
 
 
 def test_dispositions(start: Start) -> None:
