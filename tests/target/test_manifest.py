@@ -17,6 +17,16 @@ from drainproof.errors import ManifestError
 from drainproof.load.plan import Expectation
 from drainproof.target.description import Target
 from drainproof.target.manifest import SMALLEST, load_target
+from drainproof.target.manifest_models import (
+    Expect,
+    Health,
+    LoadFailure,
+    Manifest,
+    PolicyTable,
+    RequestTable,
+    Section,
+    Start,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -202,7 +212,9 @@ def test_a_linked_manifest_belongs_to_the_folder_of_the_link(tmp_path: Path) -> 
         (tmp_path / name).mkdir()
     (tmp_path / "shared" / "drainproof.toml").write_text(START + HEALTH + REQUEST)
     (tmp_path / "one" / "drainproof.toml").symlink_to("../shared/drainproof.toml")
-    assert load_target(tmp_path / "one").name == "one"
+    for path in (tmp_path / "one", tmp_path / "one" / "drainproof.toml"):
+        target = load_target(path)
+        assert (target.name, target.folder) == ("one", tmp_path.resolve() / "one")
 
 
 def test_a_relative_path_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,6 +245,11 @@ def test_a_path_that_has_no_manifest(tmp_path: Path, present: str, asked: str, t
     with pytest.raises(ManifestError) as caught:
         load_target(tmp_path / asked)
     assert told in str(caught.value)
+
+
+def test_a_path_that_the_system_refuses(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match=r"cannot be read: File name too long|there is no such file or folder"):
+        load_target(tmp_path / ("x" * 300))
 
 
 def test_a_file_that_is_neither(tmp_path: Path) -> None:
@@ -665,3 +682,41 @@ def test_any_change_gives_a_target_or_a_manifest_error(folder: Path, text: str) 
         target.environment_for(ports=ports, workers=1, tmp=folder, extra=target.load_failure.environment)
     assert target.slow().duration < math.inf
     assert Target.from_json(json.loads(json.dumps(target.to_json(), allow_nan=False))) == target
+
+
+# ---- the reference
+
+
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "manifest.md"
+
+
+def test_the_examples_of_the_reference_are_valid(tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    examples = re.findall(r"```toml\n(.*?)```", REFERENCE.read_text(), re.DOTALL)
+    targets = [read(tmp_path, example) for example in examples]
+    assert [len(target.requests) for target in targets] == [1, 3]
+    assert examples[0] == SMALLEST
+
+
+def test_the_mistakes_that_the_reference_shows_are_told_so(tmp_path: Path) -> None:
+    shown = re.findall(r"```text\n\S+ 2 mistakes\n(.*?)```", REFERENCE.read_text(), re.DOTALL)
+    text = requested("duration = -1").replace('"{port}"', '"a", "b", "{prt}"')
+    assert shown == ["".join(f"  {key}\n      {told}\n" for key, told in mistakes(tmp_path, text).items())]
+
+
+@pytest.mark.parametrize(
+    ("heading", "section"),
+    [
+        ("## Top of the file", Manifest),
+        ("## `[start]`", Start),
+        ("## `[health]`", Health),
+        ("## `[[request]]`", RequestTable),
+        ("### `expect`", Expect),
+        ("## `[policy]`", PolicyTable),
+        ("### `[provoke.load_failure]`", LoadFailure),
+    ],
+)
+def test_the_reference_has_every_key_of_a_section(heading: str, section: type[Section]) -> None:
+    part = re.split(r"\n##", REFERENCE.read_text().split(f"\n{heading}\n")[1])[0]
+    keys = re.findall(r"^\| `(\w+)` \|", part, re.MULTILINE)
+    assert keys == [field.alias or name for name, field in section.model_fields.items()]

@@ -175,8 +175,8 @@ def _header_name(value: Any) -> str:
 
 
 def _header_value(value: Any) -> str:
-    if not re.fullmatch(r"[\t -~\x80-\xff]*", _text(value)):
-        raise wrong("expected a string on one line, of Latin-1 characters")
+    if not re.fullmatch(r"[\t -~]*", _text(value)):
+        raise wrong("expected a string on one line, of ASCII characters")
     return str(value)
 
 
