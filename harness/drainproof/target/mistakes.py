@@ -175,7 +175,8 @@ def _as_model(annotation: Any) -> type[BaseModel] | None:
 
 
 def _is_model(value: Any) -> bool:
-    return isinstance(value, type) and issubclass(value, BaseModel)
+    # for Python 3.10, list[X] is an instance of type as well, and issubclass then fails
+    return get_origin(value) is None and isinstance(value, type) and issubclass(value, BaseModel)
 
 
 def _description(location: Location, model: type[BaseModel]) -> str:
