@@ -2,12 +2,13 @@
 
 One file serves every release from 0.11 on. KServe itself reads `--http_port`, `--grpc_port` and `--workers`.
 
-* V1 over HTTP: `POST /v1/models/echo:predict` with `{"instances": [{"token": "a", "seconds": 1.0}]}` is answered after one
-  second with `{"predictions": ["a"], "pid": 4711}`. `seconds` may be left out (0), or be `"endless"`.
-* V2 over HTTP and gRPC (`ModelInfer`): the BYTES tensor named `token` comes back; an FP64 tensor named `seconds` delays it.
+* V1 over HTTP: `POST /v1/models/echo:predict` with `{"instances": [{"token": "a", "seconds": 1.0}]}` is answered after
+  one second with `{"predictions": ["a"], "pid": 4711}`. `seconds` may be left out (0), or be `"endless"`.
+* V2 over HTTP and gRPC (`ModelInfer`): the BYTES tensor named `token` comes back; an FP64 tensor named `seconds`
+  delays it.
 
-`ECHO_LOAD=raises` makes the model fail to load with an exception; `ECHO_LOAD=not_ready` makes its `load` return without
-the model being ready, as `kserve.Model.load` may. `ECHO_LOAD=slow` spends two seconds on loading, for signals during start-up.
+`ECHO_LOAD=raises` makes the model fail to load with an exception; `ECHO_LOAD=not_ready` makes its `load` return
+without the model being ready, as `kserve.Model.load` may; `ECHO_LOAD=slow` spends two seconds on loading.
 """
 
 from __future__ import annotations
@@ -36,7 +37,10 @@ class Echo(kserve.Model):
         return self.ready
 
     async def predict(self, payload: Any, headers: Any = None, response_headers: Any = None) -> Any:
-        """Echoes a V1 payload (a dict), or a V2 request of either protocol. Releases before 0.15 pass no `response_headers`."""
+        """Echoes a V1 payload (a dict), or a V2 request of either protocol.
+
+        Releases before 0.15 do not pass `response_headers`.
+        """
         if isinstance(payload, InferRequest):
             tensors = {tensor.name: tensor for tensor in payload.inputs}
             if "seconds" in tensors:
@@ -58,7 +62,7 @@ async def _work(seconds: float | str) -> None:
 
 
 if __name__ == "__main__":
-    # The guard matters: with several workers KServe 0.15 and later start them by `spawn`, which imports this file again.
+    # The guard matters: with several workers, KServe from 0.15 on spawns them, which imports this file again.
     argparse.ArgumentParser(parents=[model_server.parser]).parse_args()
     model = Echo("echo")
     model.load()

@@ -1,0 +1,271 @@
+"""The KServe targets: their manifests, the script that makes their environments, and the one that starts them."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from drainproof import requirement
+from drainproof.target.manifest import load_target
+from drainproof.verdict import OUTCOMES
+
+try:
+    import tomllib
+except ModuleNotFoundError:  # Python 3.10
+    import tomli as tomllib
+
+KSERVE = Path(__file__).resolve().parents[2] / "reference_servers" / "kserve"
+RELEASES = ["0.11.2", "0.13.1", "0.15.2", "0.21.0"]
+
+
+def run(script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs one of the two scripts to its end."""
+    return subprocess.run(
+        [str(KSERVE / script), *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+
+
+# The manifests
+
+
+def test_every_release_has_a_folder() -> None:
+    assert sorted(path.parent.name for path in KSERVE.glob("*/drainproof.toml")) == RELEASES
+
+
+@pytest.mark.parametrize("release", RELEASES)
+class TestManifest:
+    def test_it_is_valid_and_starts_its_own_release(self, release: str) -> None:
+        target = load_target(KSERVE / release)
+        assert target.name == f"kserve-{release}"
+        assert target.command[:2] == ("../run", release)
+        assert target.ports == ("http", "grpc")
+        assert target.workers == (1, 2)
+
+    def test_it_has_a_request_for_every_kind_of_scenario(self, release: str) -> None:
+        target = load_target(KSERVE / release)
+        endless = target.endless()
+        assert (target.fast().name, target.slow().name, endless and endless.name) == ("fast", "slow", "endless")
+        assert target.load_failure is not None
+
+    def test_its_requirements_pin_everything_and_its_release(self, release: str) -> None:
+        lines = (KSERVE / release / "requirements.txt").read_text().splitlines()
+        pins = [line for line in lines if not line.startswith("#")]
+        assert f"kserve=={release}" in pins
+        assert [pin for pin in pins if not re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.+]+", pin)] == []
+
+
+# The hand-measured truths
+
+
+def test_truths_name_what_exists() -> None:
+    truths = tomllib.loads((KSERVE / "truths.toml").read_text())
+    assert sorted(truths["release"]) == RELEASES
+    for release, entries in truths["release"].items():
+        seen = set()
+        for entry in entries:
+            assert requirement.get(entry["requirement"]), entry
+            assert entry["verdict"] in (*OUTCOMES, "varies"), entry
+            assert entry["why"] or entry["verdict"] == "pass", entry
+            for scenario in entry["scenarios"]:
+                assert (entry["requirement"], scenario) not in seen, f"{release}: {scenario} twice"
+                seen.add((entry["requirement"], scenario))
+
+
+# The environment
+
+STUB = """#!/bin/sh
+# Stands for python3.11: notes what it is asked, makes the venv's python a copy of itself, fails to install on demand.
+echo "$*" >>"$STUB_LOG"
+if [ "$1 $2" = "-m venv" ]; then mkdir -p "$3/bin" && cp "$0" "$3/bin/python"; fi
+if [ "$1 $2 $3" = "-m pip install" ] && [ -n "$STUB_PIP_FAILS" ]; then echo "no network" >&2; exit 1; fi
+exit 0
+"""
+
+
+class Bench:
+    """The script `environment` with a stub for python3.11, in a cache folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.cache = folder / "cache"
+        self.log = folder / "log"
+        self.bin = folder / "bin"
+        self.bin.mkdir()
+        stub = self.bin / "python3.11"
+        stub.write_text(STUB)
+        stub.chmod(0o755)
+
+    def make(self, version: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Runs `environment`; what the stub was asked in this run is in `asked` afterwards."""
+        self.log.write_text("")
+        result = run(
+            "environment",
+            version,
+            PATH=f"{self.bin}:{os.environ['PATH']}",
+            DRAINPROOF_ENVIRONMENTS=str(self.cache),
+            STUB_LOG=str(self.log),
+            **environment,
+        )
+        self.asked = self.log.read_text()
+        return result
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+class TestEnvironment:
+    def test_it_prints_the_python_that_it_made(self, bench: Bench) -> None:
+        result = bench.make("0.21.0")
+        assert result.returncode == 0, result.stderr
+        assert result.stdout == f"{bench.cache}/kserve-0.21.0/bin/python\n"
+        assert "-m pip install" in bench.asked
+
+    def test_a_finished_one_is_used_again(self, bench: Bench) -> None:
+        first = bench.make("0.21.0")
+        again = bench.make("0.21.0")
+        assert (again.returncode, again.stdout) == (0, first.stdout)
+        assert "pip" not in bench.asked
+
+    def test_one_that_failed_half_way_is_made_anew(self, bench: Bench) -> None:
+        failed = bench.make("0.21.0", STUB_PIP_FAILS="1")
+        assert failed.returncode != 0
+        assert "no network" in failed.stderr
+        (bench.cache / "kserve-0.21.0" / "debris").touch()
+        assert bench.make("0.21.0").returncode == 0
+        assert not (bench.cache / "kserve-0.21.0" / "debris").exists()
+
+    def test_one_from_other_requirements_is_made_anew(self, bench: Bench) -> None:
+        bench.make("0.21.0")
+        (bench.cache / "kserve-0.21.0" / "finished").write_text("kserve==0.21.0\n")
+        assert bench.make("0.21.0").returncode == 0
+        assert "-m pip install" in bench.asked
+
+    def test_one_whose_python_is_gone_is_made_anew(self, bench: Bench) -> None:
+        bench.make("0.21.0")
+        (bench.cache / "kserve-0.21.0" / "bin" / "python").unlink()
+        assert bench.make("0.21.0").returncode == 0
+        assert "-m pip install" in bench.asked
+
+    def test_a_release_without_a_tested_set_says_so(self, bench: Bench) -> None:
+        result = bench.make("0.20.0")
+        assert result.returncode == 0
+        assert "No tested set of packages for KServe 0.20.0" in result.stderr
+
+    def test_no_python_3_11(self, bench: Bench) -> None:
+        (bench.bin / "python3.11").write_text("#!/bin/sh\nexit 127\n")
+        result = bench.make("0.21.0")
+        assert result.returncode == 1
+        assert "needs Python 3.11" in result.stderr
+
+    @pytest.mark.parametrize("arguments", [[], ["newest"], ["0.21.0", "0.13.1"], ["../0.21.0"]])
+    def test_anything_but_a_release_is_explained(self, arguments: list[str], tmp_path: Path) -> None:
+        result = run("environment", *arguments, DRAINPROOF_ENVIRONMENTS=str(tmp_path))
+        assert result.returncode == 2
+        assert "usage:" in result.stderr
+        assert list(tmp_path.iterdir()) == []
+
+
+class TestRun:
+    def test_a_missing_environment_is_explained(self, tmp_path: Path) -> None:
+        result = run("run", "0.21.0", "--http_port", "1", DRAINPROOF_ENVIRONMENTS=str(tmp_path))
+        assert result.returncode == 1
+        assert "There is no environment for KServe 0.21.0" in result.stderr
+        assert f"{KSERVE}/environment 0.21.0" in result.stderr
+
+    def test_it_becomes_the_server(self, tmp_path: Path) -> None:
+        folder = tmp_path / "kserve-0.21.0"
+        (folder / "bin").mkdir(parents=True)
+        (folder / "finished").touch()
+        python = folder / "bin" / "python"
+        python.write_text('#!/bin/sh\necho "$$ $*"\n')
+        python.chmod(0o755)
+        process = subprocess.Popen(
+            [str(KSERVE / "run"), "0.21.0", "--http_port", "8080"],
+            env={**os.environ, "DRAINPROOF_ENVIRONMENTS": str(tmp_path)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        output, _ = process.communicate(timeout=20)
+        assert output == f"{process.pid} {KSERVE}/model.py --http_port 8080\n"
+
+
+# The model itself, on the real thing
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def ask(port: int, method: str, path: str, body: object = None) -> tuple[int, object]:
+    """Status and JSON of one answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request(
+            method, path, None if body is None else json.dumps(body), {"Content-Type": "application/json"}
+        )
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
+    finally:
+        connection.close()
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("release", RELEASES)
+def test_the_model_echoes_over_both_protocols(release: str) -> None:
+    made = subprocess.run([str(KSERVE / "environment"), release], check=False, capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    http_port, grpc_port = free_port(), free_port()
+    command = [str(KSERVE / "run"), release, "--http_port", str(http_port), "--grpc_port", str(grpc_port)]
+    with subprocess.Popen(command, start_new_session=True) as process:
+        try:
+            deadline = time.monotonic() + 60
+            while True:
+                assert process.poll() is None and time.monotonic() < deadline, "it did not become ready"
+                try:
+                    if ask(http_port, "GET", "/v2/models/echo/ready")[0] == 200:
+                        break
+                except OSError:
+                    time.sleep(0.05)
+            status, answer = ask(http_port, "POST", "/v1/models/echo:predict", {"instances": [{"token": "one"}]})
+            assert (status, answer) == (200, {"predictions": ["one"], "pid": process.pid})
+            tensor = {"name": "token", "shape": [1], "datatype": "BYTES", "data": ["two"]}
+            status, answer = ask(http_port, "POST", "/v2/models/echo/infer", {"inputs": [tensor]})
+            assert status == 200 and '"two"' in json.dumps(answer)
+            called = subprocess.run(
+                [made.stdout.strip(), "-c", MODEL_INFER, str(grpc_port)], check=False, capture_output=True
+            )
+            assert b"three" in called.stdout, called.stderr.decode()
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=30) == 0
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+MODEL_INFER = """
+import sys
+import grpc
+from kserve.protocol.grpc import grpc_predict_v2_pb2 as messages, grpc_predict_v2_pb2_grpc as services
+
+with grpc.insecure_channel(f"127.0.0.1:{sys.argv[1]}") as channel:
+    request = messages.ModelInferRequest(model_name="echo")
+    tensor = request.inputs.add(name="token", shape=[1], datatype="BYTES")
+    tensor.contents.bytes_contents.append(b"three")
+    print(services.GRPCInferenceServiceStub(channel).ModelInfer(request, timeout=10))
+"""
