@@ -16,7 +16,7 @@ from typing import Any, Literal
 from drainproof.errors import HarnessError
 
 Phase = Literal["connect", "send", "waiting", "head", "body"]
-"""How far a failed request had got: connecting, sending, waiting for the first byte, inside the head, inside the body."""
+"""How far a failed request had got: connecting, sending, waiting for the first byte, within the head or the body."""
 
 Cause = Literal["refused", "connect_timeout", "connect_failed", "reset", "eof", "timeout", "protocol", "aborted"]
 """Why it failed. `aborted`: the engine itself ended it, because the load was over; it says nothing about the target."""
@@ -61,8 +61,10 @@ class RequestRecord:
     """Both `None` for a complete answer."""
     error: str | None
     acknowledged: bool | None = None
-    """For a failed request: the target's kernel had acknowledged every byte of it (TCP_INFO, `tcpi_bytes_acked`). `False`:
-    the connection was closed before the request got there, so no server could have answered it. `None`: not known."""
+    """For a failed request: the target's kernel had acknowledged every byte of it (TCP_INFO, `tcpi_bytes_acked`).
+
+    `False`: the request did not get there completely, so no server could have answered it: the connection was closed
+    before. `None`: not known, as after a reset, which can overtake an acknowledgement that the kernel delayed."""
 
     @property
     def answered(self) -> bool:
@@ -108,6 +110,10 @@ class LedgerSummary:
     worst_lag: float
     cpu_seconds: float
     wall_seconds: float
+    starved: int = 0
+    """Requests (among the aborted ones) that could not leave, because the engine was short of descriptors or ports."""
+    worst_stall: float = 0.0
+    """The longest time, beyond the 50 ms between two of its ticks, that the engine's event loop stood still."""
 
 
 LATE = 0.5
@@ -141,8 +147,8 @@ class Ledger:
             found.append(f"Locust counted {counted} requests (aborted ones included) of {self.summary.issued} issued")
         if self.summary.late_due > MAX_LATE_SHARE * max(self.summary.issued, 1):
             found.append(
-                f"the load engine could not keep its schedule: {self.summary.late_due} of {self.summary.issued} requests "
-                f"left more than {LATE} s late (worst {self.summary.worst_lag:.2f} s)"
+                f"the load engine could not keep its schedule: {self.summary.late_due} of {self.summary.issued} "
+                f"requests left more than {LATE} s late (worst {self.summary.worst_lag:.2f} s)"
             )
         return found
 

@@ -7,7 +7,7 @@ for all processes of a host.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar, Literal, Union
+from typing import Any, ClassVar, Literal
 
 Connections = Literal["new", "reuse"]
 """`new`: one connection per request. `reuse`: keep-alive connections from a pool, as an HTTP client library has."""
@@ -96,7 +96,7 @@ class SlowReader:
     count: int
 
 
-Stream = Union[Steady, Hold, Closed, Once, Idle, SlowWriter, SlowReader]
+Stream = Steady | Hold | Closed | Once | Idle | SlowWriter | SlowReader
 STREAM_KINDS: dict[str, type[Stream]] = {
     cls.kind: cls for cls in (Steady, Hold, Closed, Once, Idle, SlowWriter, SlowReader)
 }

@@ -1,0 +1,60 @@
+"""What a stream asks for requests: a pool of connections, as an HTTP client library has, around the judging client."""
+
+from __future__ import annotations
+
+from drainproof.load.engine.book import Attempt, Book, Counter
+from drainproof.load.engine.deadlines import Limits
+from drainproof.load.engine.http import Connection
+from drainproof.load.engine.template import Template
+
+
+class Client:
+    """Makes the requests of one stream.
+
+    With `reuse` a connection goes back to the pool after an answer that allows it, and the one that came back last is
+    taken first. A pooled connection that the target has closed is replaced before anything is sent on it. Without
+    `reuse` each request has a connection of its own, which is closed after the answer.
+    """
+
+    def __init__(
+        self,
+        *,
+        book: Book,
+        counter: Counter,
+        template: Template,
+        address: tuple[str, int],
+        limits: Limits,
+        reuse: bool,
+    ) -> None:
+        self._book = book
+        self._counter = counter
+        self._template = template
+        self._address = address
+        self._limits = limits
+        self._reuse = reuse
+        self._pool: list[Connection] = []
+
+    def request(self, due: float | None = None) -> Attempt:
+        """Makes one attempt and writes it down. Returns when it is over, whatever became of it; never raises."""
+        attempt = self._book.issue(self._counter, self._template, due)
+        connection = self._take()
+        connection.carry(attempt, self._template.render(attempt.token))
+        if connection.reusable and self._reuse:
+            self._pool.append(connection)
+        else:
+            connection.close()
+        self._book.finish(attempt)
+        return attempt
+
+    def close(self) -> None:
+        """Closes the pooled connections."""
+        while self._pool:
+            self._pool.pop().close()
+
+    def _take(self) -> Connection:
+        while self._pool:
+            connection = self._pool.pop()
+            if connection.is_alive():
+                return connection
+            connection.close()
+        return Connection(address=self._address, limits=self._limits)

@@ -1,0 +1,501 @@
+"""The judging client: one attempt per request, HTTP/1.1, never a retry, and exact about how an attempt ended.
+
+The clients that come with Locust cannot be the judge. `FastHttpUser` sends a GET up to 12 times when its connection is
+lost, and reports the loss of none; `HttpUser` takes a head that was cut for a 200. Hence a client of our own.
+
+Mechanism. A connection owns a non-blocking socket of the kernel and *one* read watcher, which stays active for as long
+as the connection lives. The watcher's callback reads, stamps, and feeds the parser; the greenlet that made the request
+sleeps meanwhile, and is woken once, when the request is over: answered, failed, out of time or aborted. So the end of a
+request is one assignment in one place (`_over`), whoever caused it, and no exception is ever thrown into a greenlet
+from outside, where it might hit the next request instead. An idle connection's close is noticed in the moment it
+happens, by the same watcher. gevent's own sockets cost more for each request: a watcher started and stopped and a timer
+object for each read, and an exception for each read that would block.
+
+TLS would join in `_connect` (handshake after the TCP connection, with its own phase) and in the two calls that touch
+the bytes: `recv_into` in `_read` and `send` in `_send`.
+"""
+
+from __future__ import annotations
+
+import errno
+import struct
+from _socket import socket as kernel_socket  # the class that gevent does not replace
+from collections.abc import Callable
+from socket import (
+    AF_INET,
+    IPPROTO_TCP,
+    MSG_DONTWAIT,
+    MSG_PEEK,
+    SO_ERROR,
+    SO_RCVBUF,
+    SOCK_CLOEXEC,
+    SOCK_NONBLOCK,
+    SOCK_STREAM,
+    SOL_SOCKET,
+    TCP_INFO,
+    TCP_NODELAY,
+)
+from time import monotonic
+from typing import Any
+
+import gevent
+from gevent import getcurrent
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+from drainproof.load.engine.book import Attempt
+from drainproof.load.engine.deadlines import Limits
+from drainproof.load.engine.template import MAX_KEPT
+from drainproof.load.ledger import Cause
+
+READ, WRITE = 1, 2
+
+OWN_SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
+"""Errors of a connection attempt that never left this machine's kernel: they say nothing about the target."""
+
+RESETS = {errno.ECONNRESET, errno.EPIPE}
+
+_BUFFER = bytearray(1 << 18)
+_VIEW = memoryview(_BUFFER)
+
+
+class Connection:
+    """A TCP connection to the target, for one request at a time.
+
+    `carry` takes it through `_connect` (unless it is connected), `_send` and the watcher's `_read` until `over`.
+    """
+
+    __slots__ = (
+        "_address",
+        "_attempt",
+        "_base",
+        "_body",
+        "_body_size",
+        "_close_delimited",
+        "_complete",
+        "_connection_header",
+        "_greenlet",
+        "_hub",
+        "_limits",
+        "_loop",
+        "_now",
+        "_over",
+        "_parser",
+        "_reader",
+        "_receive_buffer",
+        "_sent_total",
+        "_sock",
+        "on_idle_end",
+        "port",
+        "reusable",
+        "uses",
+    )
+
+    def __init__(self, *, address: tuple[str, int], limits: Limits, receive_buffer: int | None = None) -> None:
+        """Not connected yet. `receive_buffer`: SO_RCVBUF, for a reader that shall be slow."""
+        self._hub: Any = gevent.get_hub()
+        self._loop = self._hub.loop
+        self._address = address
+        self._limits = limits
+        self._receive_buffer = receive_buffer
+        self._sock: kernel_socket | None = None
+        self._reader: Any = None
+        self._parser: Any = None
+        self._greenlet: Any = None
+        self._attempt: Attempt | None = None
+        self._over = self._complete = self._close_delimited = False
+        self._body: list[bytes] = []
+        self._body_size = 0
+        self._connection_header = b""
+        self._now = 0.0
+        self._base: int | None = None
+        self._sent_total = 0
+        self.port = 0
+        self.uses = 0
+        """How many requests it has carried, the current one included."""
+        self.reusable = False
+        """It is open, and the last answer allows another request."""
+        self.on_idle_end: Callable[[str], None] | None = None
+        """Called in the event loop's callback when the idle connection ended by `eof`, `reset` or `data`."""
+
+    # --- The greenlet's side -----------------------------------------------------------------------------------------
+
+    def carry(self, attempt: Attempt, data: bytes) -> None:
+        """Carries one request out: on return it is answered or failed. Never raises for what the target does."""
+        if self.begin(attempt) and self.send(data):
+            self.wait()
+        self.settle()
+
+    def begin(self, attempt: Attempt) -> bool:
+        """Makes `attempt` the current request and connects if need be. False if it is over already."""
+        self._attempt = attempt
+        attempt.connection = self
+        self._over = self._complete = False
+        self._body_size = 0
+        self.reusable = False
+        self.uses += 1
+        attempt.sequence = self.uses
+        if self._limits.whole is not None:
+            self._limits.whole.add(attempt)
+        if self._sock is None:
+            self._limits.connect.add(attempt)
+            self._connect(attempt)
+            self._limits.connect.discard(attempt)
+        else:
+            attempt.reused = True
+            attempt.port = self.port
+            attempt.phase = "send"
+        return not self._over
+
+    def send(self, data: bytes, *, last: bool = True) -> bool:
+        """Hands (`last`: the last part of) the request to the kernel. False if it was over before that."""
+        attempt = self._attempt
+        assert attempt is not None and self._sock is not None
+        if attempt.send_start is None:
+            attempt.send_start = monotonic()
+        try:
+            count = self._sock.send(data)
+        except OSError as error:
+            count = 0
+            if not isinstance(error, BlockingIOError):
+                self._send_failed(error)
+        attempt.bytes_sent += count
+        if count < len(data):
+            self._send_rest(attempt, memoryview(data)[count:])
+        if self._over:
+            return False
+        if last:
+            attempt.sent = monotonic()
+            if attempt.phase == "send":
+                attempt.phase = "waiting"
+        return True
+
+    def wait(self) -> None:
+        """Sleeps until the request is over."""
+        while not self._over:
+            self._sleep()
+
+    def pause(self, seconds: float) -> bool:
+        """Sleeps for a while in the middle of a request. False if it was over before."""
+        return not self._over and self._wait_with(self._loop.timer(seconds))
+
+    def settle(self) -> None:
+        """Leaves the connection ready for another request, or closed. The greenlet's last word on this request."""
+        attempt = self._attempt
+        assert attempt is not None
+        if self._limits.whole is not None:
+            self._limits.whole.discard(attempt)
+        self._sent_total += attempt.bytes_sent
+        if attempt.cause is not None and attempt.phase != "connect":
+            attempt.acknowledged = self._acknowledged(attempt)
+        if attempt.cause is None:
+            status = attempt.status or 0
+            attempt.wrong = attempt.template.what_is_wrong(
+                token=attempt.token, status=status, body=b"".join(self._body), received=self._body_size
+            )
+        self._attempt = attempt.connection = None
+        if self._body:
+            self._body = []
+        if not (self.reusable and attempt.sent is not None):
+            self.close()
+
+    def is_alive(self) -> bool:
+        """Whether an idle connection is still good for a request. False: nothing was sent, so a new one is no retry."""
+        if not self.reusable or self._sock is None:
+            return False
+        try:
+            self._sock.recv(1, MSG_PEEK | MSG_DONTWAIT)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False  # closed by the target, or there are bytes that nobody asked for
+
+    def open_silent(self, attempt: Attempt) -> bool:
+        """Only connects. `attempt` is not recorded: it tells how that went. False if it failed."""
+        self.reusable = self.begin(attempt)
+        if self._limits.whole is not None:
+            self._limits.whole.discard(attempt)
+        self._attempt = attempt.connection = None
+        if not self.reusable:
+            self.close()
+        return self.reusable
+
+    def close(self) -> None:
+        """Closes the socket. Idempotent."""
+        self.reusable = False
+        if self._sock is not None:
+            self._reader.stop()
+            self._reader.close()
+            self._reader = None
+            self._sock.close()
+            self._sock = None
+        self._parser = None  # it refers to this connection
+
+    def fileno(self) -> int:
+        """The socket's descriptor, -1 without one."""
+        return -1 if self._sock is None else self._sock.fileno()
+
+    def stop_reading(self) -> None:
+        """From now on nothing is read; what the target sends stays in the kernel until `hung_up`."""
+        self._reader.stop()
+
+    def hung_up(self) -> None:
+        """The target has ended a connection that is not read: now reads what is left, and so learns what was sent.
+
+        For the event loop's callbacks.
+        """
+        self._read_rest()
+        if not self._over:
+            self._end("reset", None)
+        self._wake()
+
+    def fail(self, cause: Cause, error: str | None = None) -> None:
+        """Ends the current request from outside: out of time, or the load is over. For the event loop's callbacks."""
+        self._end(cause, error)
+        self._wake()
+
+    # --- Connecting and sending --------------------------------------------------------------------------------------
+
+    def _connect(self, attempt: Attempt) -> None:
+        attempt.connect_start = monotonic()
+        try:
+            sock = kernel_socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC)
+            self._sock = sock
+            self._reader = self._loop.io(sock.fileno(), READ)
+            if self._receive_buffer is not None:
+                sock.setsockopt(SOL_SOCKET, SO_RCVBUF, self._receive_buffer)
+            sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+            number = sock.connect_ex(self._address)
+        except OSError as error:
+            number = error.errno or 0
+        if number == errno.EINPROGRESS:
+            if not self._wait_writable():
+                return
+            number = sock.getsockopt(SOL_SOCKET, SO_ERROR)
+        if number in RESETS:
+            # A SYN that is turned down is ECONNREFUSED. A reset means that the handshake was complete before.
+            attempt.connected = monotonic()
+            attempt.phase = "send"
+            self._end("reset", errno.errorcode[number])
+        elif number == 0:
+            attempt.connected = monotonic()
+            attempt.phase = "send"
+            attempt.port = self.port = sock.getsockname()[1]
+            self._base = _bytes_acknowledged(sock)
+            self._reader.start(self._on_readable)
+        elif number in OWN_SHORTAGES:
+            attempt.starved = True
+            self._end("aborted", f"this machine is short of something: {errno.errorcode[number]}")
+        elif number == errno.ECONNREFUSED:
+            self._end("refused", "ECONNREFUSED")
+        elif number == errno.ETIMEDOUT:
+            self._end("connect_timeout", "ETIMEDOUT")
+        else:
+            self._end("connect_failed", errno.errorcode.get(number, str(number)))
+
+    def _send_rest(self, attempt: Attempt, rest: memoryview) -> None:
+        """The socket's buffer is full: sends when there is room, while the watcher reads what may come early."""
+        assert self._sock is not None
+        while rest and not self._over and self._wait_writable():
+            try:
+                count = self._sock.send(rest)
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                self._send_failed(error)
+                return
+            attempt.bytes_sent += count
+            rest = rest[count:]
+
+    def _send_failed(self, error: OSError) -> None:
+        """The connection is gone. An answer may have come before (a 413, say), and then it counts."""
+        self._read_rest()
+        if not self._over:
+            self._end("reset", errno.errorcode.get(error.errno or 0, str(error)))
+
+    def _read_rest(self) -> None:
+        while not self._over and self._read():
+            pass
+
+    def _wait_writable(self) -> bool:
+        """Sleeps until the socket can be written to. False if the request was over before."""
+        return self._wait_with(self._loop.io(self.fileno(), WRITE))
+
+    def _wait_with(self, watcher: Any) -> bool:
+        """Sleeps until `watcher` rings. False if the request was over before."""
+        rang = False
+
+        def ring() -> None:
+            nonlocal rang
+            rang = True
+            self._wake()
+
+        watcher.start(ring)
+        try:
+            while not rang and not self._over:
+                self._sleep()
+        finally:
+            watcher.stop()
+            watcher.close()
+        return not self._over
+
+    def _sleep(self) -> None:
+        self._greenlet = getcurrent()
+        self._hub.switch()
+        self._greenlet = None
+
+    # --- The event loop's side ---------------------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        if self._greenlet is not None:
+            self._greenlet.switch()
+
+    def _on_readable(self) -> None:
+        if self._attempt is None:
+            self._on_idle_readable()
+        else:
+            self._read()
+            if self._over:
+                self._wake()
+
+    def _on_idle_readable(self) -> None:
+        assert self._sock is not None
+        try:
+            how = "data" if self._sock.recv(1, MSG_PEEK | MSG_DONTWAIT) else "eof"
+        except BlockingIOError:
+            return
+        except OSError:
+            how = "reset"
+        self.close()
+        if self.on_idle_end is not None:
+            self.on_idle_end(how)
+
+    def _read(self) -> bool:
+        """One read, for the current request. False if there was nothing to read."""
+        attempt = self._attempt
+        assert attempt is not None and self._sock is not None
+        try:
+            count = self._sock.recv_into(_BUFFER)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            self._end("reset", errno.errorcode.get(error.errno or 0))
+            return True
+        self._now = monotonic()
+        if count == 0:
+            self._on_eof(attempt)
+            return True
+        attempt.bytes_received += count
+        if self._parser is None:
+            self._parser = HttpResponseParser(self)
+        try:
+            self._parser.feed_data(_VIEW[:count])
+        except (HttpParserError, HttpParserUpgrade) as error:
+            if not self._complete:
+                if attempt.first_byte is None:
+                    attempt.first_byte, attempt.phase = self._now, "head"
+                self._end("protocol", f"{type(error).__name__}: {error}")
+                return True
+            # The answer was complete and is judged; what came behind it makes the connection useless.
+            attempt.error = "data after the end of the answer"
+            self.reusable = False
+        if self._complete and not self._over:
+            attempt.end = self._now
+            self._over = True
+        return True
+
+    def _on_eof(self, attempt: Attempt) -> None:
+        if attempt.phase == "body" and self._close_delimited:
+            attempt.close_announced = True  # by the framing: this answer ends with its connection
+            self._complete = True
+            self._end(None, None)
+        else:
+            self._end("eof", None)
+
+    def _end(self, cause: Cause | None, error: str | None) -> None:
+        attempt = self._attempt
+        if attempt is None or self._over:
+            return
+        attempt.end = monotonic()
+        attempt.cause = cause
+        attempt.error = error
+        self._over = True
+        self.reusable = False
+
+    # --- What the parser finds ---------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """The first byte of an answer, or of what comes behind it."""
+        if not self._complete and self._attempt is not None:
+            self._attempt.first_byte = self._now
+            self._attempt.phase = "head"
+            self._close_delimited = True
+            self._connection_header = b""
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keeps what `should_keep_alive` alone does not tell."""
+        name = name.lower()
+        if name == b"content-length" or (name == b"transfer-encoding" and value.lower().endswith(b"chunked")):
+            self._close_delimited = False
+        elif name == b"connection":
+            self._connection_header = value.lower()
+
+    def on_headers_complete(self) -> None:
+        """From here on it is the body, unless this was an interim answer (1xx)."""
+        attempt, parser = self._attempt, self._parser
+        if self._complete or attempt is None or parser is None:
+            return
+        status = parser.get_status_code()
+        if status < 200:
+            return
+        attempt.status = status
+        attempt.phase = "body"
+        if attempt.template.is_head:
+            # The parser cannot know that no body follows, so this answer is its last: the next one gets a new parser.
+            announced = self._connection_header
+            old = parser.get_http_version() == "1.0"
+            self._parser = None
+            self._on_complete(attempt, keep=b"keep-alive" in announced if old else b"close" not in announced)
+
+    def on_body(self, data: bytes) -> None:
+        """A piece of the body; kept as far as it is needed to judge the answer."""
+        attempt = self._attempt
+        if self._complete or attempt is None:
+            return
+        if attempt.template.keeps_body and self._body_size < MAX_KEPT:
+            self._body.append(data[: MAX_KEPT - self._body_size])
+        self._body_size += len(data)
+
+    def on_message_complete(self) -> None:
+        """The answer's end. `should_keep_alive` is true to this message only here: the next one resets it."""
+        attempt, parser = self._attempt, self._parser
+        if self._complete or attempt is None or parser is None:
+            return
+        if attempt.phase == "head":  # an interim answer: the real one is still to come
+            attempt.phase = "waiting" if attempt.sent is not None else "send"
+            attempt.first_byte = None
+            return
+        self._on_complete(attempt, keep=parser.should_keep_alive())
+
+    def _on_complete(self, attempt: Attempt, *, keep: bool) -> None:
+        self._complete = True
+        self.reusable = keep
+        attempt.close_announced = not keep
+
+    def _acknowledged(self, attempt: Attempt) -> bool | None:
+        """Whether the target's kernel had the whole request; see `RequestRecord.acknowledged`."""
+        if self._sock is None or self._base is None:
+            return None
+        acknowledged = _bytes_acknowledged(self._sock)
+        if acknowledged is None:
+            return None
+        if attempt.sent is not None and acknowledged - self._base >= self._sent_total:
+            return True
+        # A reset tells nothing of what arrived: it overtakes an acknowledgement that the kernel delayed.
+        return None if attempt.cause == "reset" and attempt.sent is not None else False
+
+
+def _bytes_acknowledged(sock: kernel_socket) -> int | None:
+    """`tcpi_bytes_acked`, which counts the SYN too; None where the kernel does not tell (before 4.1)."""
+    info = sock.getsockopt(IPPROTO_TCP, TCP_INFO, 128)
+    return struct.unpack_from("Q", info, 120)[0] if len(info) >= 128 else None

@@ -1,0 +1,201 @@
+"""The streams of a plan as Locust users: each decides when a request is issued, `client.Client` does the rest.
+
+Each stream is one Locust user, which starts a family of greenlets; so Locust's life cycle, its statistics and its
+distributed mode apply, while its per-user task loop (which is closed, and costs a scheduling round for each request)
+stays out of the way. Locust stops users by killing them, by default without waiting (`stop_timeout` is 0) and without
+an event for what they were doing: a killed request would be in nobody's books. So the run stops the families itself,
+and asks Locust to stop only when nothing is left to kill.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+from typing import Any, ClassVar
+
+import gevent
+from gevent.event import Event
+from gevent.pool import Group
+from locust import User, task
+from locust.exception import StopUser
+
+from drainproof.load.engine.book import Book
+from drainproof.load.engine.client import Client
+from drainproof.load.engine.deadlines import Limits
+from drainproof.load.engine.template import Template
+from drainproof.load.plan import Closed, Hold, Once, Plan, Steady, Stream
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.4
+"""Seconds that a closed loop pauses after an attempt without a right answer: the first one, doubled for each further
+one up to the longest. A dead server answers at once, by refusing; without the pause the loops would do nothing but
+connect, and the ledger of a drain of ten seconds would have a million records that all say the same."""
+
+
+class Load:
+    """What the streams of one run share."""
+
+    def __init__(self, *, plan: Plan, book: Book, address: tuple[str, int]) -> None:
+        self.plan = plan
+        self.book = book
+        self.address = address
+        self.limits = Limits(connect=plan.connect_timeout, whole=plan.deadline)
+        self.unlimited = Limits(connect=plan.connect_timeout, whole=None)
+        self.templates = {
+            r.name: Template(request=r, host=plan.host, port=plan.port, token_length=book.token_length)
+            for r in plan.requests
+        }
+        self.start = monotonic() if plan.start_at is None else plan.start_at
+        self.stopping = Event()
+        self.stopped_at = float("inf")
+        self.ordinary = Group()
+        """Greenlets that end by themselves after the stop, once their requests are over."""
+        self.lasting = Group()
+        """Greenlets whose requests may never end."""
+        self.at_end: list[Callable[[], None]] = []
+        """What closes the connections that are left when no request is."""
+
+    def client(self, stream: Steady | Hold | Closed | Once) -> Client:
+        """The client of a stream, with its own pool."""
+        client = Client(
+            book=self.book,
+            counter=self.book.counters[stream.name],
+            template=self.templates[stream.request],
+            address=self.address,
+            limits=self.limits,
+            reuse=stream.connections == "reuse",
+        )
+        self.at_end.append(client.close)
+        return client
+
+    def sleep_until(self, moment: float) -> bool:
+        """Sleeps; False if the load was stopped before."""
+        left = moment - monotonic()
+        return not self.stopping.wait(left) if left > 0 else not self.stopping.is_set()
+
+    def stop(self) -> None:
+        """From this moment on no new request is due."""
+        self.stopped_at = monotonic()
+        self.stopping.set()
+
+    def abort(self) -> None:
+        """Ends every request in flight. For the event loop's callbacks."""
+        waiting = [*self.limits.connect.waiting(), *self.unlimited.connect.waiting(), *self.book.in_flight.values()]
+        for attempt in waiting:
+            if attempt.connection is not None:
+                attempt.connection.fail("aborted")
+
+    def close(self) -> None:
+        """Closes what is still open, after the last request."""
+        for close in self.at_end:
+            close()
+
+
+class StreamUser(User):
+    """A stream as a Locust user; `user_class` makes the subclass for one stream of one run."""
+
+    abstract = True
+    load: ClassVar[Load]
+    stream: ClassVar[Any]
+
+    @task
+    def live(self) -> None:
+        """The user's only task: starts the family, and is there until the load is stopped."""
+        try:
+            self.play()
+            self.load.stopping.wait()
+        except Exception as error:
+            # Locust would log it and call the task again, with a second family beside the first one.
+            gevent.get_hub().handle_error(self, type(error), error, error.__traceback__)
+        raise StopUser
+
+    def play(self) -> None:
+        """Starts the family's greenlets."""
+        raise NotImplementedError
+
+
+class SteadyUser(StreamUser):
+    """Open loop. Request k is due at start + k / rate, whatever became of the others."""
+
+    abstract = True
+    stream: ClassVar[Steady]
+
+    def play(self) -> None:
+        """One greenlet is the schedule; it starts one for each arrival."""
+        self.load.ordinary.spawn(self._keep_schedule, self.load.client(self.stream))
+
+    def _keep_schedule(self, client: Client) -> None:
+        load, number = self.load, 0
+        while True:
+            # What is due is issued, late or not: to skip it would hide the stall that made it late. That holds for what
+            # was due just before the stop, too.
+            until = min(monotonic(), load.stopped_at)
+            while (due := load.start + number / self.stream.rate) <= until:
+                load.ordinary.spawn(client.request, due)
+                number += 1
+            if not load.sleep_until(due) and due > load.stopped_at:
+                return
+
+
+class HoldUser(StreamUser):
+    """Keeps N requests in flight: N loops, each of which issues the next request when the last one is over."""
+
+    abstract = True
+    stream: ClassVar[Hold]
+
+    def play(self) -> None:
+        """The loops begin evenly spread over `stagger` seconds."""
+        client, count = self.load.client(self.stream), self.stream.in_flight
+        for number in range(count):
+            self.load.ordinary.spawn(
+                _loop, self.load, client, begin=self.load.start + self.stream.stagger * number / count, pause=0.0
+            )
+
+
+class ClosedUser(StreamUser):
+    """N users that wait for their answer, think, and ask again."""
+
+    abstract = True
+    stream: ClassVar[Closed]
+
+    def play(self) -> None:
+        """All of them begin at once."""
+        client = self.load.client(self.stream)
+        for _ in range(self.stream.users):
+            self.load.ordinary.spawn(_loop, self.load, client, begin=self.load.start, pause=self.stream.think_time)
+
+
+def _loop(load: Load, client: Client, *, begin: float, pause: float) -> None:
+    """A closed loop: the next request is issued `pause` seconds after the end of the last one."""
+    penalty = 0.0
+    going = load.sleep_until(begin)
+    while going:
+        attempt = client.request()
+        penalty = 0.0 if attempt.right else min(max(2 * penalty, FIRST_PAUSE), LONGEST_PAUSE)
+        going = load.sleep_until(monotonic() + max(pause, penalty))
+
+
+class OnceUser(StreamUser):
+    """Sends N requests at once, and never again."""
+
+    abstract = True
+    stream: ClassVar[Once]
+
+    def play(self) -> None:
+        """One greenlet for each request."""
+        client = self.load.client(self.stream)
+        for _ in range(self.stream.count):
+            self.load.ordinary.spawn(self._one, client)
+
+    def _one(self, client: Client) -> None:
+        if self.load.sleep_until(self.load.start):
+            client.request()
+
+
+def user_class(*, stream: Stream, load: Load, users: dict[str, type[StreamUser]]) -> type[StreamUser]:
+    """The Locust user of one stream. Locust wants a class of its own, with a name of its own, for each."""
+    number = list(load.plan.streams).index(stream)
+    return type(
+        f"Stream{number}_{stream.kind}",
+        (users[stream.kind],),
+        {"load": load, "stream": stream, "fixed_count": 1, "abstract": False},
+    )
