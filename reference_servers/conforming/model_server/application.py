@@ -1,0 +1,120 @@
+"""The ASGI application: health, predictions, and two requests that bring the server into trouble on purpose."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from model_server.model import Model
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+PIECE = 65536
+"""Bytes of an answer that are handed over at a time, so that a client that does not read is felt at once."""
+
+
+class ClientGoneError(Exception):
+    """The client closed its connection before the request was complete."""
+
+
+class Exchange:
+    """One request and its answer."""
+
+    def __init__(self, *, application: Application, scope: Message, receive: Receive, send: Send) -> None:
+        self.application = application
+        self.scope = scope
+        self.receive = receive
+        self.send = send
+        self.answering = False
+
+    async def body(self) -> bytes:
+        """The whole request body. Raises ClientGoneError."""
+        body = bytearray()
+        while True:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGoneError
+            body += message["body"]
+            if not message["more_body"]:
+                return bytes(body)
+
+    async def answer(self, status: int, value: Any) -> None:
+        """Sends `value` as JSON. From the stop signal on every answer says that the connection closes after it."""
+        body = json.dumps(value).encode()
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        if self.application.draining:
+            headers.append((b"connection", b"close"))
+        self.answering = True
+        await self.send({"type": "http.response.start", "status": status, "headers": headers})
+        for start in range(0, len(body), PIECE):
+            piece = body[start : start + PIECE]
+            await self.send({"type": "http.response.body", "body": piece, "more_body": start + PIECE < len(body)})
+
+
+class Application:
+    """Routes requests. `ready` and `draining` are set by the server that runs it."""
+
+    def __init__(self, *, model: Model) -> None:
+        self.model = model
+        self.ready = False
+        self.draining = False
+        self.routes: dict[tuple[str, str], Callable[[Exchange], Awaitable[None]]] = {
+            ("GET", "/ready"): self.readiness,
+            ("GET", "/live"): self.liveness,
+            ("POST", "/predict"): self.predict,
+            ("POST", "/endless"): self.endless,
+            ("POST", "/_fatal"): self.fatal,
+        }
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """The ASGI entry point."""
+        exchange = Exchange(application=self, scope=scope, receive=receive, send=send)
+        route = self.routes.get((scope["method"], scope["path"]))
+        try:
+            if route is None:
+                await exchange.answer(404, {"error": "no such resource"})
+            else:
+                await route(exchange)
+        except ClientGoneError:
+            pass
+        except asyncio.CancelledError:
+            # Only the drain's bound cancels a request. Swallowed on purpose: this is the task's own end.
+            if not exchange.answering:
+                await exchange.answer(503, {"error": "the server is stopping"})
+
+    async def readiness(self, exchange: Exchange) -> None:
+        """Whether new requests are welcome here."""
+        if self.ready and not self.draining:
+            await exchange.answer(200, {"ready": True})
+        else:
+            await exchange.answer(503, {"ready": False, "draining": self.draining})
+
+    async def liveness(self, exchange: Exchange) -> None:
+        """Whether the process works at all; a draining one does."""
+        await exchange.answer(200, {"live": True})
+
+    async def predict(self, exchange: Exchange) -> None:
+        """`{"token": …, "ms": …}`: the token back after `ms` milliseconds, with `bytes` of padding if asked for."""
+        try:
+            request = json.loads(await exchange.body())
+            token, seconds, padding = request["token"], request.get("ms", 0) / 1000, "x" * request.get("bytes", 0)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            await exchange.answer(400, {"error": f"not a prediction request: {error!r}"})
+            return
+        answer = {"token": await self.model.predict(token=token, seconds=seconds), "pid": os.getpid()}
+        await exchange.answer(200, {**answer, "padding": padding} if padding else answer)
+
+    async def endless(self, exchange: Exchange) -> None:
+        """Never answers; ends when the client goes or the drain's bound cuts it."""
+        while (await exchange.receive())["type"] != "http.disconnect":
+            pass
+
+    async def fatal(self, exchange: Exchange) -> None:
+        """Breaks the model: the server can only stop after this."""
+        self.model.broken.set()
+        await exchange.answer(500, {"error": "the model is broken"})

@@ -1,0 +1,93 @@
+"""The listening socket, accepted from by hand, because asyncio's own server loses connections when it is closed.
+
+`asyncio.Server.close()` drops what waits in the kernel's accept queue (those clients are connected, may have sent their
+request, and get a reset), and up to Python 3.13 also a connection that it has just accepted and not set up yet. Here
+everything that waits is accepted first, in the same breath as the close; what is left is a window of microseconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import socket
+from collections.abc import Callable
+
+BACKLOG = 2048
+ACCEPTS_PER_TURN = 4
+"""Connections accepted in one turn of the event loop: few, so that workers that share the socket share a burst."""
+
+HESITATION = 0.001
+"""Seconds that a worker lets pass, half of the time, before it accepts. All workers wake up for a new connection, and
+without this it is nearly always the same one that is there first."""
+
+
+class Listener:
+    """A bound TCP socket, and the connections that are being set up from it."""
+
+    def __init__(self, *, sock: socket.socket, shared: bool = False) -> None:
+        self.sock = sock
+        self.shared = shared
+        self.opening: set[asyncio.Task[None]] = set()
+        self.hesitating: asyncio.TimerHandle | None = None
+
+    @classmethod
+    def bind(cls, *, host: str, port: int) -> Listener:
+        """Binds, but does not listen yet: clients are refused until somebody can serve them. Raises OSError."""
+        # With the protocol spelt out: asyncio turns Nagle's algorithm off only for sockets that say that they are TCP.
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        return cls(sock=sock)
+
+    def open(self, *, protocol: Callable[[], asyncio.Protocol]) -> None:
+        """Listens, and serves each connection with a new `protocol()`. Raises OSError."""
+        self.protocol = protocol
+        self.loop = asyncio.get_running_loop()
+        self.sock.setblocking(False)
+        self.sock.listen(BACKLOG)
+        self.watch()
+
+    def watch(self) -> None:
+        """Has the event loop tell when a connection waits."""
+        self.hesitating = None
+        self.loop.add_reader(self.sock.fileno(), self.on_readable)
+
+    def on_readable(self) -> None:
+        """A connection waits, for this worker or for another one."""
+        if self.shared and random.random() < 0.5:
+            self.loop.remove_reader(self.sock.fileno())
+            self.hesitating = self.loop.call_later(HESITATION, self.after_hesitation)
+        else:
+            self.accept(ACCEPTS_PER_TURN)
+
+    def after_hesitation(self) -> None:
+        """Takes what the others have left."""
+        self.accept(ACCEPTS_PER_TURN)
+        self.watch()
+
+    def accept(self, at_most: int) -> None:
+        """Accepts what waits, `at_most` so many."""
+        for _ in range(at_most):
+            try:
+                sock, _ = self.sock.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            sock.setblocking(False)
+            task = self.loop.create_task(self.set_up(sock))
+            self.opening.add(task)
+            task.add_done_callback(self.opening.discard)
+
+    async def set_up(self, sock: socket.socket) -> None:
+        """Gives an accepted connection its protocol object."""
+        with contextlib.suppress(OSError):
+            await self.loop.connect_accepted_socket(self.protocol, sock)
+
+    async def close(self) -> None:
+        """Stops listening; every connection that was complete before is accepted and set up first."""
+        if self.hesitating is not None:
+            self.hesitating.cancel()
+        self.loop.remove_reader(self.sock.fileno())
+        self.accept(BACKLOG)
+        self.sock.close()
+        await asyncio.gather(*self.opening)

@@ -1,0 +1,47 @@
+"""What can be set from outside: the command line, and two environment variables for the model."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+MODEL = Path(__file__).with_name("model.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One server's settings. Times are seconds."""
+
+    port: int
+    workers: int = 1
+    host: str = "127.0.0.1"
+    model_path: Path = MODEL
+    model_load: float = 0.1
+    """How long loading the model takes."""
+    lame_duck: float = 0.3
+    """How long the server still accepts connections after it has said that it is going."""
+    drain_bound: float = 2.5
+    """When, counted from the stop signal, whatever is still unfinished is cut."""
+    quiet: float = 0.4
+    """How long a connection must have been silent before the draining server closes it."""
+    listener_fd: int | None = None
+    channel_fd: int | None = None
+    """Both given in a worker of several: the inherited listening socket, and the line to the supervisor."""
+
+    @classmethod
+    def read(cls) -> Settings:
+        """From the command line and the environment."""
+        parser = argparse.ArgumentParser(description="A small model server.")
+        parser.add_argument("--port", type=int, required=True)
+        parser.add_argument("--workers", type=int, default=cls.workers)
+        parser.add_argument("--lame-duck", type=float, default=cls.lame_duck)
+        parser.add_argument("--drain-bound", type=float, default=cls.drain_bound)
+        parser.add_argument("--listener-fd", type=int, help=argparse.SUPPRESS)
+        parser.add_argument("--channel-fd", type=int, help=argparse.SUPPRESS)
+        return cls(
+            **vars(parser.parse_args()),
+            model_path=Path(os.environ.get("MODEL_PATH", cls.model_path)),
+            model_load=float(os.environ.get("MODEL_LOAD_SECONDS", cls.model_load)),
+        )
