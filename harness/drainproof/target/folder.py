@@ -1,4 +1,7 @@
-"""Removes what a target left in its TMPDIR. Why not `shutil`: its import would cost the keeper 10 ms at every launch."""
+"""Removes what a target left in its TMPDIR.
+
+Why not `shutil`: its import would cost the keeper 10 ms at every launch.
+"""
 
 from __future__ import annotations
 

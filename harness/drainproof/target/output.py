@@ -174,7 +174,7 @@ class OutputLog:
                 self._write(record)
             else:
                 stream.dropped_lines += not unit.cut
-                stream.dropped_bytes += len(line)
+                stream.dropped_bytes += len(line) + (not unit.cut)
 
     def _worth_keeping(self, stream: Stream, unit: Unit) -> bool:
         if stream.kept >= self.limits[2]:

@@ -38,4 +38,10 @@ def _printable(line: str) -> str:
     line = line.rstrip("\r")
     if len(line) > _WIDTH:
         line = line[:_WIDTH] + f"… ({len(line) - _WIDTH} characters more)"
-    return "".join(c if c.isprintable() or c == "\t" else c.encode("unicode_escape", "replace").decode() for c in line)
+    return "".join(c if c.isprintable() or c == "\t" else _escaped(c) for c in line)
+
+
+def _escaped(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":  # a byte that was no UTF-8
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import suppress
+from time import monotonic
 from typing import NamedTuple
 
 MARKER = "DRAINPROOF_INSTANCE"
@@ -92,19 +93,60 @@ def below(root: int, table: dict[int, Stat]) -> list[Stat]:
     return found
 
 
-def direct_children(root: int) -> list[int]:
-    """The pids of the children of `root`, zombies included: much cheaper than `descendants`, and as complete as /proc.
+def children(pid: int) -> list[int]:
+    """The pids of the children of `pid`, zombies included; empty where there is no such process.
 
-    Returns an empty list on kernels without CONFIG_PROC_CHILDREN.
+    Much cheaper than `descendants`, since nothing is read but the process itself.
     """
     found: list[int] = []
     try:
-        for thread in os.listdir(f"/proc/{root}/task"):  # noqa: PTH208
-            with open(f"/proc/{root}/task/{thread}/children", "rb") as file:  # noqa: PTH123
-                found.extend(int(pid) for pid in file.read().split())
+        for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208
+            with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:  # noqa: PTH123
+                found.extend(map(int, file.read().split()))
+    except FileNotFoundError as error:
+        if not _KNOWS_CHILDREN:
+            return [stat.pid for stat in all_processes().values() if stat.parent == pid]
+        if str(error.filename).endswith("children"):  # one thread has just ended: the others are still to be asked
+            return children(pid)
     except OSError:
         pass
     return found
+
+
+_KNOWS_CHILDREN = os.path.exists(f"/proc/self/task/{os.getpid()}/children")  # noqa: PTH110
+"""Kernels without CONFIG_PROC_CHILDREN do not."""
+
+
+def signal_below(root: int, signum: int) -> set[int]:
+    """Sends a signal to every descendant of `root` as it is found, parents before their children; returns the pids.
+
+    Each process gets the signal before its children are read: once it is stopped, that list does not grow any more.
+    """
+    seen: set[int] = set()
+    waiting = [root]
+    while waiting:
+        for pid in children(waiting.pop()):
+            if pid not in seen:
+                seen.add(pid)
+                kill([pid], signum)
+                waiting.append(pid)
+    return seen
+
+
+def freeze(root: int, *, until: float) -> list[Stat]:
+    """Stops every descendant of `root`, for as long as it takes, but not beyond that moment; returns who they are.
+
+    Why stop before killing: a stopped process forks no more, and keeps its place in the limits that hold a fork bomb
+    down, while a dead one makes room for the next. And why stop while looking: a list of everybody first, then a
+    signal to each, was tried, and starved for 10 s among 500 processes that fork and leave their session, since each
+    look took longer than they need to change.
+    """
+    before: set[int] | None = None
+    while True:
+        seen = signal_below(root, signal.SIGSTOP)
+        if seen == before or monotonic() > until:
+            return [stat for pid in seen if (stat := read_stat(pid)) is not None]
+        before = seen
 
 
 def marked(instance: str) -> list[Stat]:
