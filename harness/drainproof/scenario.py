@@ -131,7 +131,7 @@ def slow_writer(count: int, *, interval: float = 0.25) -> SlowWriter:
 
 def slow_reader(count: int, *, request: str = FAST) -> SlowReader:
     """`count` clients that never read their answer."""
-    return SlowReader(name="slow-reader", request=request, count=count)
+    return SlowReader(name=f"slow-reader-{request.lstrip('@')}", request=request, count=count)
 
 
 # Faults

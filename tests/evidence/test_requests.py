@@ -87,7 +87,7 @@ def test_accepted_needs_the_socket_table() -> None:
             judged(id=1, port=2),  # in flight, but not accepted or not read
             judged(id=2, port=3, end=10.05),  # answered before
             judged(id=3, port=4, sent=10.105),  # sent after the table was read
-            judged(id=4, port=5, connect_start=10.2, sent=10.2),  # after the fault
+            judged(id=4, port=5, connect_start=10.2, send_start=10.2, sent=10.2),  # after the fault
         ],
         cut,
     )

@@ -40,7 +40,7 @@ looked · `unfinished`: still young when the load ended; says nothing.
 
 LOST: frozenset[Fate] = frozenset({"backlog", "crossing", "dropped", "cut", "hung"})
 
-RACE = 0.5
+RACE = 0.25
 """Seconds that a request may at most have waited for its loss to count as a race (`backlog`, `crossing`)."""
 
 UNFINISHED = 2.0
