@@ -104,7 +104,8 @@ def kinds(found: Leftovers) -> list[tuple[str, str]]:
 def test_memory_that_the_target_leaves_is_found_and_removed(start: Start, folder: Path) -> None:
     before = baseline(folder)
     target = start(
-        "m = shared_memory.SharedMemory(create=True, size=4096); resource_tracker.unregister(m._name, 'shared_memory')\n"
+        "m = shared_memory.SharedMemory(create=True, size=4096)\n"
+        "resource_tracker.unregister(m._name, 'shared_memory')\n"
         "print(m.name, flush=True); sys.stdin.readline()"
     )
     before.note(pids=target.pids)
