@@ -24,9 +24,11 @@ class Verdict:
     level: Literal["MUST", "SHOULD"]
     rule: str
     scenario: str
-    """The stable id of the scenario, such as `TestStopUnderLoad[SIGTERM-main-1w]`."""
+    """The stable id of the scenario, such as `drain.TestStopUnderLoad[SIGTERM-main-1w]`."""
     title: str
     """The scenario in words: "SIGTERM to the main process under load, 1 worker"."""
+    check: str = ""
+    """The test function that came to the verdict: a scenario may have several checks of one requirement."""
     verdict: Outcome
     summary: str
     """One sentence: what held, or what did not, or why it cannot be said."""

@@ -1,1 +1,26 @@
-"""Reports, derived from verdicts and evidence and nothing else."""
+"""Reports, derived from verdicts and evidence and nothing else: JSON, JUnit XML, and the summary on the terminal.
+
+This module is the plugin that drainproof registers in an active run; its functions are hooks, specified in
+`drainproof.plugin.hookspecs`. It needs no pytest for that: a function is a hook by its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from drainproof.text import Line
+from drainproof.verdict import Results
+
+from drainproof_reports import junit, results_json, terminal
+
+
+def pytest_drainproof_report(results: Results, folder: Path) -> None:
+    """Writes `results.json` and `junit.xml`."""
+    results_json.write(results, folder / results_json.FILE)
+    junit.write(results, folder / junit.FILE)
+
+
+def pytest_drainproof_summary(results: Results, folder: Path, width: int) -> Sequence[Line]:
+    """The summary at the end of the terminal output."""
+    return terminal.summary(results, folder=folder, width=width)

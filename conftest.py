@@ -1,0 +1,3 @@
+"""What the project's own tests share: an inner pytest, by which the plugin is tested."""
+
+pytest_plugins = ["pytester"]

@@ -1,0 +1,149 @@
+"""Turns the plugin on for a run with a target or saved evidence. Nothing of this is imported in any other run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from drainproof.errors import DrainproofError
+from drainproof.plugin import collection, fixtures, folders, options, packages
+from drainproof.plugin.lines import LiveOutput
+from drainproof.plugin.options import Wanted
+from drainproof.plugin.outcomes import Outcomes
+from drainproof.plugin.results import ResultsKeeper, SessionFile
+from drainproof.plugin.run import RUN, Archive, Laboratory, Run
+from drainproof.plugin.summary import AfterErrors, Summary
+
+if TYPE_CHECKING:
+    from drainproof.target.description import Target
+
+EVIDENCE_FOLDER = "drainproof_evidence_folder"
+"""The key under which a worker of pytest-xdist is told where the evidence belongs."""
+
+SPREAD = ("load", "worksteal", "loadgroup")
+"""Ways of pytest-xdist to distribute tests that take the checks of a scenario apart."""
+
+
+def activate(config: pytest.Config, wanted: Wanted) -> None:
+    """Registers everything that a run needs. Raises UsageError, with the text of what is wrong."""
+    defaults = Defaults()
+    config.pluginmanager.register(defaults, "drainproof-defaults")
+    try:
+        run = _open(config, wanted)
+        reports = packages.report_plugins()
+        arguments = _arguments(run)
+    except DrainproofError as error:
+        raise pytest.UsageError(str(error)) from error
+    config.stash[RUN] = run
+    for package in run.packages:
+        pytest.register_assert_rewrite(package.module)
+    if arguments is not None:
+        config.args = arguments
+    if wanted.scenarios_only and not config.getoption("file_or_dir", None):
+        config.args, config.option.pyargs = collection.args_for(run.packages), True
+    if config.getoption("dist", "no") in SPREAD:
+        config.option.dist = "loadscope"
+    _register(config, run, reports)
+
+
+def _open(config: pytest.Config, wanted: Wanted) -> Run:
+    found = packages.scenario_packages(config)
+    archive: Archive | None = None
+    if wanted.evidence is not None:
+        folder = folders.find_evidence(wanted.evidence, option=wanted.name)
+        archive = config.hook.pytest_drainproof_archive(config=config, folder=folder)
+        assert archive is not None  # the default implementation never gives None
+        target = archive.target
+    else:
+        assert wanted.target is not None  # one of the two is set
+        target = _load(wanted.target)
+        folder = Path()
+    run = Run(config=config, wanted=wanted, target=target, packages=found, evidence_folder=folder, archive=archive)
+    if run.only_collects:
+        return run
+    if run.in_worker:
+        if archive is None:
+            run.evidence_folder = Path(getattr(config, "workerinput")[EVIDENCE_FOLDER])  # noqa: B009 - xdist sets it
+        return run
+    option = options.name_of(config, options.REPORT_DIR)
+    folders.prepare(wanted.report_folder, option=option)
+    if archive is None:
+        run.evidence_folder = folders.new_evidence_folder(wanted.report_folder, option=option)
+    return run
+
+
+def _load(path: Path) -> Target:
+    from drainproof.target.manifest import load_target  # noqa: PLC0415 - needs pydantic, which takes its time
+
+    return load_target(path)
+
+
+def _arguments(run: Run) -> list[str] | None:
+    """The paths of the command line, with those that name scenarios by node id resolved; None if there are none."""
+    given = run.config.getoption("file_or_dir", None)
+    if not given:
+        return None
+    here = run.config.invocation_params.dir
+    return [packages.resolve(str(each), packages=run.packages, here=here) or str(each) for each in given]
+
+
+def _register(config: pytest.Config, run: Run, reports: list[tuple[str, object]]) -> None:
+    manager = config.pluginmanager
+    manager.register(fixtures, "drainproof-fixtures")
+    manager.register(collection.Collection(run), "drainproof-collection")
+    manager.register(SessionFile(run), "drainproof-session-file")
+    manager.register(Outcomes(run), "drainproof-outcomes")
+    manager.register(LiveOutput(run), "drainproof-live-output")
+    manager.register(Closing(run), "drainproof-closing")
+    if not run.in_worker:
+        for name, report in reports:
+            manager.register(report, f"drainproof-report-{name}")
+        keeper = ResultsKeeper(run)
+        manager.register(keeper, "drainproof-results")
+        manager.register(Summary(run, keeper), "drainproof-summary")
+        manager.register(AfterErrors(), "drainproof-after-errors")
+
+
+class Defaults:
+    """Experiments on this machine, unless another plugin has something else."""
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_drainproof_laboratory(self, target: Target, folder: Path, progress: Callable[[str], None]) -> Laboratory:
+        """The laboratory that starts the target as a process."""
+        from drainproof import laboratory  # noqa: PLC0415 - only a run that gets this far pays for the import
+
+        return laboratory.Laboratory(target=target, folder=folder, progress=progress)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_drainproof_archive(self, folder: Path) -> Archive:
+        """The archive that reads evidence folders."""
+        from drainproof import laboratory  # noqa: PLC0415 - as above
+
+        return laboratory.Archive(folder=folder)
+
+
+class Closing:
+    """Tells the workers of pytest-xdist what they need, and cleans up after the run."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tells a worker where the evidence belongs."""
+        node.workerinput[EVIDENCE_FOLDER] = str(self._run.evidence_folder)
+
+    def pytest_sessionfinish(self) -> None:
+        """Ends the laboratory."""
+        laboratory, self._run.laboratory = self._run.laboratory, None
+        if laboratory is not None:
+            laboratory.close()
+
+    def pytest_unconfigure(self) -> None:
+        """Leaves no empty folder behind."""
+        run = self._run
+        if run.archive is None and not run.in_worker and not run.only_collects:
+            folders.discard_if_empty(run.evidence_folder)

@@ -1,0 +1,279 @@
+"""How scenarios become pytest items: collected from their packages, parametrised from the target, kept together.
+
+Scenario packages have their own collectors, which take nothing from the user's configuration: modules are all that do
+not start with `_` (whatever `python_files` says), classes start with `Test`, functions with `test`, node ids begin with
+the package's name wherever it is installed. What a user's conftest does for the user's tests must not change a verdict:
+our fixtures are registered at the package itself, where they win over a conftest's fixture of the same name, and
+autouse fixtures of conftests are left out.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import itertools
+import traceback
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from drainproof import requirement
+from drainproof.errors import UserError
+from drainproof.plugin import fixtures, folders, naming
+from drainproof.plugin.packages import ScenarioPackage
+from drainproof.plugin.run import Run
+from drainproof.target.description import Target
+
+
+class PackageCollector(pytest.Directory):
+    """A scenario package, or a package in it."""
+
+    module = ""
+    """The dotted name."""
+
+    @property
+    def obj(self) -> ModuleType:
+        """Where pytest looks for fixtures that belong to this node: a module of its own, for it reads each one once."""
+        own = ModuleType(self.module)
+        vars(own).update(target=fixtures.target, experiment=fixtures.experiment, facts=fixtures.facts)
+        return own
+
+    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
+        """The modules and packages in the folder, by name; `_helpers.py` and `conftest.py` are none."""
+        if not isinstance(self.parent, PackageCollector):
+            self.session._fixturemanager.parsefactories(self)
+        for path in sorted(self.path.iterdir()):
+            if path.name.startswith(("_", ".")) or path.name == "conftest.py":
+                continue
+            if path.suffix == ".py":
+                module: ModuleCollector = ModuleCollector.from_parent(
+                    self, path=path, nodeid=f"{self.nodeid}/{path.name}"
+                )
+                module.module_name = f"{self.module}.{path.stem}"
+                yield module
+            elif (path / "__init__.py").is_file():
+                yield package_collector(
+                    self, path=path, nodeid=f"{self.nodeid}/{path.name}", module=f"{self.module}.{path.name}"
+                )
+
+
+def package_collector(parent: pytest.Collector, *, path: Path, nodeid: str, module: str) -> PackageCollector:
+    """The collector of the scenario package `module` in the folder `path`."""
+    collector: PackageCollector = PackageCollector.from_parent(parent, path=path, nodeid=nodeid)
+    collector.module = module
+    return collector
+
+
+class ModuleCollector(pytest.Module):
+    """A module of a scenario package, imported by its real name whatever the import mode is."""
+
+    module_name = ""
+
+    def _getobj(self) -> ModuleType:
+        try:
+            return importlib.import_module(self.module_name)
+        except Exception as error:
+            raise self.CollectError(
+                f"scenario module {self.module_name} cannot be imported:\n{traceback.format_exc(limit=-5)}"
+            ) from error
+
+    def classnamefilter(self, name: str) -> bool:
+        """Whether a class of this name holds checks."""
+        return name.startswith("Test")
+
+    def funcnamefilter(self, name: str) -> bool:
+        """Whether a function of this name is a test."""
+        return name.startswith("test")
+
+
+class ClassCollector(pytest.Class):
+    """A scenario class of a scenario package."""
+
+    classnamefilter = ModuleCollector.classnamefilter
+    funcnamefilter = ModuleCollector.funcnamefilter
+
+
+class Collection:
+    """The hooks of collection."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collect_directory(self, path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+        """Takes over the folders of scenario packages."""
+        for package in self.run.packages:
+            if path.name == package.folder.name and path.resolve() == package.folder.resolve():
+                return package_collector(parent, path=path, nodeid=package.nodeid, module=package.module)
+        return None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_pycollect_makeitem(
+        self, collector: pytest.Module | pytest.Class, name: str, obj: object
+    ) -> pytest.Collector | list[pytest.Collector] | None:
+        """Takes over the classes in scenario packages; imported ones belong to another module."""
+        module = collector.getparent(ModuleCollector)
+        if module is None or not inspect.isclass(obj) or not name.startswith("Test"):
+            return None
+        if obj.__module__ != module.module_name or inspect.isabstract(obj):
+            return []
+        made: ClassCollector = ClassCollector.from_parent(collector, name=name, obj=obj)
+        return made
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Runs each scenario once per stop signal, recipient and number of workers, as far as it asks for them."""
+        if "experiment" not in metafunc.fixturenames:
+            return
+        given = _marked_names(metafunc)
+        values = parameters(self.run.target)
+        names = [name for name in values if name in metafunc.fixturenames and name not in given]
+        if not names:
+            return
+        cases = list(itertools.product(*(values[name] for name in names)))
+        metafunc.parametrize(
+            names,
+            cases,
+            scope="class",
+            ids=["-".join(f"{v}w" if isinstance(v, int) else str(v) for v in case) for case in cases],
+        )
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Generator[None]:
+        """Names what there is, lets pytest and others select, and keeps the checks of a scenario together."""
+        run = self.run
+        in_packages = [item for item in items if item.getparent(PackageCollector) is not None]
+        for item in in_packages:
+            _shield(item)
+        name_items(run, items)
+        with _hidden_attribute(items):
+            yield
+        if run.archive is not None:
+            self._leave_what_was_run(items)
+        if any(naming.SCENARIO in item.stash for item in items):
+            items[:] = grouped(items)
+
+    def _leave_what_was_run(self, items: list[pytest.Item]) -> None:
+        """Deselects the checks that the saved run did not have."""
+        saved = folders.read_session(self.run.evidence_folder, option=self.run.wanted.name)
+        kept: list[pytest.Item] = []
+        dropped: list[pytest.Item] = []
+        for item in items:
+            check = item.stash.get(naming.CHECK, None)
+            known = check is None or check.name in saved.get(check.scenario.id, ())
+            (kept if known else dropped).append(item)
+        if dropped:
+            items[:] = kept
+            self.run.config.hook.pytest_deselected(items=dropped)
+
+
+def parameters(target: Target) -> dict[str, tuple[object, ...]]:
+    """The values of the arguments that scenarios are parametrised by."""
+    return {
+        "stop_signal": tuple(target.policy.stop_signals),
+        "recipient": tuple(naming.RECIPIENTS),
+        "workers": tuple(target.workers),
+        "port_name": tuple(target.ports),
+    }
+
+
+def name_items(run: Run, items: list[pytest.Item]) -> None:
+    """Names all scenarios and checks among `items`. A check of an unknown requirement is a UsageError."""
+    wanted = run.wanted
+    try:
+        naming.name_all(
+            items,
+            packages=run.packages,
+            requirement=requirement.get,
+            repeat=lambda expression: naming.repeat_command(
+                run.config, option=wanted.name, value=wanted.given, expression=expression
+            ),
+        )
+    except UserError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def grouped(items: list[pytest.Item]) -> list[pytest.Item]:
+    """The items with those of one scenario side by side, in the order in which the scenarios appear.
+
+    A class-scoped fixture lives until a test with other parameters comes: when `--ff` or a plugin that shuffles tests
+    takes a scenario apart, each part would run the experiment again.
+    """
+    groups: dict[object, list[pytest.Item]] = {}
+    for item in items:
+        scenario = item.stash.get(naming.SCENARIO, None)
+        groups.setdefault(id(item) if scenario is None else scenario.id, []).append(item)
+    return [item for group in groups.values() for item in group]
+
+
+def _marked_names(metafunc: pytest.Metafunc) -> set[str]:
+    """The arguments that the scenario's author parametrises."""
+    names: set[str] = set()
+    for mark in metafunc.definition.iter_markers("parametrize"):
+        given = mark.args[0] if mark.args else mark.kwargs.get("argnames", ())
+        names.update(part.strip() for part in given.split(",")) if isinstance(given, str) else names.update(given)
+    return names
+
+
+def _shield(item: pytest.Item) -> None:
+    """Keeps what is meant for the user's own tests away from an item of a scenario package."""
+    item.add_marker(pytest.mark.filterwarnings("default"))
+    if item.config.pluginmanager.has_plugin("timeout"):  # pytest-timeout: experiments have deadlines of their own
+        item.add_marker(pytest.mark.timeout(0))
+    defined = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
+    names = getattr(item, "fixturenames", [])
+    foreign = {name for name in names if name in defined and _in_foreign_conftest(defined[name][-1].func, item)}
+    if foreign:
+        needed = _closure(getattr(item, "_fixtureinfo").argnames, defined)  # noqa: B009 - private, and typed as absent
+        names[:] = [name for name in names if name in needed or name not in foreign]
+
+
+def _in_foreign_conftest(function: object, item: pytest.Item) -> bool:
+    code = getattr(inspect.unwrap(function) if callable(function) else function, "__code__", None)
+    if code is None:
+        return False
+    file = Path(code.co_filename)
+    package = item.getparent(PackageCollector)
+    return file.name == "conftest.py" and package is not None and package.path not in file.parents
+
+
+def _closure(names: Iterable[str], defined: dict[str, list[object]]) -> set[str]:
+    """The fixtures that `names` need, themselves included."""
+    needed: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name not in needed:
+            needed.add(name)
+            waiting.extend(getattr(defined[name][-1], "argnames", ()) if name in defined else ())
+    return needed
+
+
+@contextmanager
+def _hidden_attribute(items: Iterable[pytest.Item]) -> Generator[None]:
+    """Takes the attribute that marks checks off their functions while pytest selects.
+
+    `-k` matches the names of a function's attributes as well, and `drain` is in this one: `-k drain` would select all.
+    """
+    values: dict[object, str] = {}
+    for item in items:
+        function = getattr(item, "function", None)
+        if function is not None and naming.REQUIREMENT in vars(function):
+            values[function] = vars(function).pop(naming.REQUIREMENT)
+    try:
+        yield
+    finally:
+        for function, value in values.items():
+            setattr(function, naming.REQUIREMENT, value)
+
+
+def args_for(packages: Iterable[ScenarioPackage]) -> list[str]:
+    """What to collect when only scenarios run: the packages by name, as `--pyargs` takes them.
+
+    By name and not by folder, because then no folder between the root and the package becomes a node: a folder's name
+    is something that `-k` matches.
+    """
+    return [package.module for package in packages]

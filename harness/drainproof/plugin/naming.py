@@ -1,0 +1,195 @@
+"""What a scenario and a check are called: ids, titles, and the command that repeats a scenario."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import shlex
+import string
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from drainproof.plugin.packages import ScenarioPackage
+from drainproof.requirement import Requirement
+
+REQUIREMENT = "drainproof_requirement"
+"""The attribute by which `drainproof.scenario.requirement` marks a check."""
+
+RECIPIENTS = {"main": "the main process", "group": "the whole process group"}
+
+UNSELECTABLE = re.compile(r"[^\w:+\-.\[\]\\/]")
+"""What the expression of `-k` does not take in a name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """One situation that a target is brought into: a test class with one set of parameters."""
+
+    id: str
+    """Stable: module, class and parameters, such as `drain.TestStopUnderLoad[SIGTERM-main-1w]`."""
+    family: str
+    """The module's own name, such as `drain`."""
+    title: str
+    repeat: str
+    """The command that runs just this scenario again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One test function in a scenario that holds the target to one requirement."""
+
+    scenario: Scenario
+    requirement: Requirement
+    name: str
+    """The function's name, with the parameters that are its own."""
+
+
+SCENARIO = pytest.StashKey[Scenario]()
+"""In the stash of each test that belongs to a scenario."""
+
+CHECK = pytest.StashKey[Check]()
+"""In the stash of each test that is a check."""
+
+
+def is_scenario_test(item: pytest.Item) -> bool:
+    """Whether the test is ours to order and to name: a check, or something else that runs an experiment."""
+    return hasattr(getattr(item, "function", None), REQUIREMENT) or "experiment" in getattr(item, "fixturenames", ())
+
+
+def split_parameters(item: pytest.Item) -> tuple[dict[str, str], dict[str, str]]:
+    """The parameters of the scenario and those of the check alone (function scope), each as text by name."""
+    callspec = getattr(item, "callspec", None)
+    if callspec is None:
+        return {}, {}
+    scopes: Mapping[str, Any] = getattr(callspec, "_arg2scope", {})
+    shared: dict[str, str] = {}
+    own: dict[str, str] = {}
+    for name, value in callspec.params.items():
+        scope = getattr(scopes.get(name), "value", "class")
+        (own if scope == "function" else shared)[name] = _parameter(name, value, callspec.indices.get(name, 0))
+    return shared, own
+
+
+def _parameter(name: str, value: object, index: int) -> str:
+    if name == "workers":
+        return f"{value}w"
+    if isinstance(value, (str, int, float)) and str(value):
+        return str(value)
+    return f"{name}{index}"
+
+
+def scenario_id(item: pytest.Item, packages: Sequence[ScenarioPackage]) -> str:
+    """Module, class and parameters. Modules outside the scenario packages are named by their path."""
+    node = getattr(item, "cls", None)
+    name = getattr(item, "originalname", item.name) if node is None else node.__qualname__
+    shared, _ = split_parameters(item)
+    return module_name(item, packages) + "." + name + (f"[{'-'.join(shared.values())}]" if shared else "")
+
+
+def module_name(item: pytest.Item, packages: Sequence[ScenarioPackage]) -> str:
+    """The dotted name of the item's module, without the name of the built-in package."""
+    dotted = item.nodeid.split("::")[0].removesuffix(".py").replace("/", ".")
+    for package in packages:
+        if dotted.startswith(package.module + "."):
+            return package.prefix + dotted[len(package.module) + 1 :]
+    return dotted
+
+
+def check_name(item: pytest.Item) -> str:
+    """The function's name with the parameters that are its own."""
+    _, own = split_parameters(item)
+    return getattr(item, "originalname", item.name) + (f"[{'-'.join(own.values())}]" if own else "")
+
+
+def title(item: pytest.Item) -> str:
+    """The first line of the docstring of the class (or function), with the parameters filled in."""
+    described = getattr(item, "cls", None) or getattr(item, "function", None)
+    text = inspect.getdoc(described) or "" if described is not None else ""
+    first = text.strip().partition("\n")[0].rstrip(". ")
+    if not first:
+        first = in_words(getattr(described, "__name__", item.name))
+    callspec = getattr(item, "callspec", None)
+    return fill_in(first, {} if callspec is None else callspec.params)
+
+
+def fill_in(template: str, parameters: Mapping[str, object]) -> str:
+    """`template` with `{name}` replaced by the parameter in words. What is no parameter stays as it is."""
+    words = {name: _value_in_words(name, value) for name, value in parameters.items()}
+    try:
+        return _Lenient().vformat(template, (), words)
+    except (ValueError, TypeError):  # a brace that is no placeholder
+        return template
+
+
+class _Lenient(string.Formatter):
+    def get_field(self, field_name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, str]:
+        return kwargs.get(field_name, "{" + field_name + "}"), field_name
+
+
+def _value_in_words(name: str, value: object) -> str:
+    if name == "workers":
+        return "1 worker" if value == 1 else f"{value} workers"
+    if name == "recipient":
+        return RECIPIENTS.get(str(value), str(value))
+    return str(value)
+
+
+def in_words(name: str) -> str:
+    """`test_accepted_requests_get_their_answer` → `accepted requests get their answer`; `TestStop` → `stop`."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name).replace("_", " ").strip()
+    return re.sub(r"^test ", "", spaced.lower()) or name
+
+
+def keyword(identity: str) -> str:
+    """The id of a scenario in the characters that `-k` takes; it selects the scenario, because its tests carry it."""
+    return UNSELECTABLE.sub("_", identity)
+
+
+def selection(identity: str, everything: Iterable[str]) -> str:
+    """An expression for `-k` that selects the scenario and no other one among `everything`.
+
+    `-k` looks for parts of names, whatever their case: another id that holds this one has to be excluded.
+    """
+    mine = keyword(identity)
+    others = {keyword(other) for other in everything if other != identity}
+    return " and not ".join([mine, *sorted(other for other in others if mine.lower() in other.lower())])
+
+
+def repeat_command(config: pytest.Config, *, option: str, value: str, expression: str) -> str:
+    """The command line that selects by `expression` in a run like this one."""
+    paths: list[str] = list(config.getoption("file_or_dir", None) or [])
+    return shlex.join(["pytest", f"{option}={value}", *paths, "-k", expression])
+
+
+def name_all(
+    items: Sequence[pytest.Item],
+    *,
+    packages: Sequence[ScenarioPackage],
+    requirement: Callable[[str], Requirement],
+    repeat: Callable[[str], str],
+) -> None:
+    """Puts its `Scenario` (and `Check`) into the stash of each test that belongs to one; `-k` then knows their ids.
+
+    `requirement` looks an id up; `repeat` makes a command from an expression for `-k`.
+    """
+    ours = {item: scenario_id(item, packages) for item in items if is_scenario_test(item)}
+    scenarios: dict[str, Scenario] = {}
+    for item, identity in ours.items():
+        if identity not in scenarios:
+            scenarios[identity] = Scenario(
+                id=identity,
+                family=Path(item.path).stem,
+                title=title(item),
+                repeat=repeat(selection(identity, ours.values())),
+            )
+        item.stash[SCENARIO] = scenarios[identity]
+        item.extra_keyword_matches.add(keyword(identity))
+        marked = getattr(getattr(item, "function", None), REQUIREMENT, None)
+        if marked is not None:
+            check = Check(scenario=scenarios[identity], requirement=requirement(marked), name=check_name(item))
+            item.stash[CHECK] = check
+            item.extra_keyword_matches.add(check.requirement.id)

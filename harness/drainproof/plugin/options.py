@@ -1,0 +1,173 @@
+"""The command line options, and how they stay out of other people's way.
+
+Each option has a name that nobody else uses (`--drainproof-target`) and a short one (`--target`). The safe names are
+registered as usual. A short name is what others use too: a conftest that adds `--target` where a plugin has it already
+ends the whole run with a ValueError. So a short name is registered as late as possible, after the initial conftests
+were loaded, and only when it stands on the command line and nobody else knows it: in a run that does not use it, it
+does not exist, and no conftest however deep in the tree can collide with it. pytest itself says which arguments nobody
+knows (`parse_known_and_unknown_args`), so no other plugin's options have to be looked at.
+
+Considered and lost: registering early and taking our option away when another one comes (argparse can resolve
+conflicts, pytest's own bookkeeping of them cannot), and reading `sys.argv` (misses PYTEST_ADDOPTS and `@files`).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+SAFE = "--drainproof-"
+DEFAULT_REPORT_FOLDER = "drainproof-report"
+
+SHORT_NAMES = pytest.StashKey[frozenset[str]]()
+"""The short names that are ours in this run."""
+
+SCENARIOS_ONLY = pytest.StashKey[bool]()
+"""Whether the command line names no test paths, so that only scenarios run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """One option under its two names."""
+
+    name: str
+    metavar: str
+    help: str
+
+    @property
+    def safe(self) -> str:
+        """The name that is always there."""
+        return SAFE + self.name
+
+    @property
+    def short(self) -> str:
+        """The name that is there unless somebody else has it."""
+        return "--" + self.name
+
+    @property
+    def dest(self) -> str:
+        """Where the value is, under either name."""
+        return "drainproof_" + self.name.replace("-", "_")
+
+
+TARGET = Option(
+    name="target",
+    metavar="FOLDER",
+    help="Judge the server in FOLDER (or described by this TOML file). Without test paths, only scenarios run.",
+)
+EVIDENCE = Option(
+    name="evidence",
+    metavar="DIR",
+    help="Judge the saved evidence in DIR (a report folder, or one run in its evidence/) again, without the server.",
+)
+REPORT_DIR = Option(
+    name="report-dir",
+    metavar="DIR",
+    help=f"Write results.json, junit.xml and the evidence to DIR (default: {DEFAULT_REPORT_FOLDER}).",
+)
+OPTIONS = (TARGET, EVIDENCE, REPORT_DIR)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What the options ask for. Exactly one of `target` and `evidence` is set; paths are absolute."""
+
+    target: Path | None
+    evidence: Path | None
+    report_folder: Path
+    given: str
+    """The value of `--target` or `--evidence` as the user wrote it."""
+    name: str
+    """The option's name in this run: the short one where it is ours."""
+    scenarios_only: bool
+
+
+def add_safe_names(parser: pytest.Parser) -> None:
+    """Registers the names that nobody else uses."""
+    group = parser.getgroup("drainproof", "drainproof: does this server keep its promises when it is killed?")
+    for option in OPTIONS:
+        note = f" Also {option.short}, unless a conftest or another plugin has an option of that name."
+        group.addoption(option.safe, dest=option.dest, metavar=option.metavar, default=None, help=option.help + note)
+
+
+def add_short_names(config: pytest.Config, parser: pytest.Parser, args: Sequence[str]) -> None:
+    """Registers each short name that `args` use and nobody knows; for `--help`, each that nobody knows."""
+    if config.known_args_namespace.help:
+        free = [option for option in OPTIONS if _unknown(config, parser, [f"{option.short}=x"])]
+    else:
+        unknown = _unknown(config, parser, args)
+        free = [o for o in OPTIONS if any(u == o.short or u.startswith(o.short + "=") for u in unknown)]
+    group = parser.getgroup("drainproof")
+    for option in free:
+        group.addoption(
+            option.short, dest=option.dest, metavar=option.metavar, default=None, help=f"Short for {option.safe}."
+        )
+    config.stash[SHORT_NAMES] = frozenset(option.short for option in free)
+
+
+def _unknown(config: pytest.Config, parser: pytest.Parser, args: Sequence[str]) -> list[str]:
+    """The arguments that no option takes."""
+    return parser.parse_known_and_unknown_args(list(args), namespace=copy.copy(config.option))[1]
+
+
+def leave_out_addopts(
+    config: pytest.Config, parser: pytest.Parser, args: list[str], in_scenarios: Callable[[str], bool]
+) -> None:
+    """In a run of scenarios alone, takes `addopts` of the user's configuration file out of `args` (in place).
+
+    They are made for the user's own tests: `-m unit` would deselect every scenario, `-n auto` would measure under load,
+    `--cov-fail-under=90` would turn a conforming server red. Options of ours among them stay, and so does everything
+    from the command line and PYTEST_ADDOPTS. `in_scenarios` tells whether an argument names a scenario, which is no
+    path of the user's. Plugins that read their options early see the change in the namespace that they hold.
+    """
+    addopts = list(config.getini("addopts"))
+    ours = args[len(addopts) :] if args[: len(addopts)] == addopts else list(args)
+    everything = parser.parse_known_args(args, namespace=copy.copy(config.option))
+    if not any(getattr(everything, option.dest) for option in (TARGET, EVIDENCE)):
+        return
+    without = parser.parse_known_args(ours, namespace=copy.copy(config.option))
+    config.stash[SCENARIOS_ONLY] = all(in_scenarios(path) for path in without.file_or_dir)
+    if not config.stash[SCENARIOS_ONLY] or len(ours) == len(args):
+        return
+    for option in OPTIONS:
+        value = getattr(everything, option.dest)
+        if value is not None and getattr(without, option.dest) is None:
+            ours.insert(0, f"{option.safe}={value}")
+    args[:] = ours
+    known = config.known_args_namespace
+    confcutdir = known.confcutdir
+    vars(known).update(vars(parser.parse_known_args(ours, namespace=copy.copy(config.option))))
+    known.confcutdir = confcutdir
+
+
+def wanted(config: pytest.Config) -> Wanted | None:
+    """What the options ask for; None in a run that has nothing to do with drainproof. Raises UsageError."""
+    target, evidence = config.getoption(TARGET.dest), config.getoption(EVIDENCE.dest)
+    if target is None and evidence is None:
+        return None
+    if target is not None and evidence is not None:
+        raise pytest.UsageError(
+            f"{name_of(config, TARGET)} and {name_of(config, EVIDENCE)} exclude each other: saved evidence says itself "
+            "what the target was. Leave one of them out."
+        )
+    option, given = (EVIDENCE, evidence) if target is None else (TARGET, target)
+    if not given:
+        raise pytest.UsageError(f"{name_of(config, option)} needs a folder, got an empty value")
+    here = config.invocation_params.dir
+    return Wanted(
+        target=None if target is None else here / target,
+        evidence=None if evidence is None else here / evidence,
+        report_folder=here / (config.getoption(REPORT_DIR.dest) or DEFAULT_REPORT_FOLDER),
+        given=given,
+        name=name_of(config, option),
+        scenarios_only=config.stash.get(SCENARIOS_ONLY, False),
+    )
+
+
+def name_of(config: pytest.Config, option: Option) -> str:
+    """The name under which the option is ours in this run."""
+    return option.short if option.short in config.stash.get(SHORT_NAMES, frozenset()) else option.safe

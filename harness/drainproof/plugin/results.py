@@ -1,0 +1,174 @@
+"""Keeps the verdicts of a session and has the reports written: in the process that controls the session."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+import shlex
+import time
+from collections.abc import Generator
+from importlib import metadata
+from typing import Any
+
+import pytest
+
+import drainproof
+from drainproof.plugin import folders
+from drainproof.plugin.naming import CHECK, SCENARIO
+from drainproof.plugin.outcomes import verdict_of
+from drainproof.plugin.run import Run
+from drainproof.text import json_value
+from drainproof.verdict import Results, Verdict
+
+SHARE = 0.05
+"""The share of a session's time that may be spent on writing reports before its end."""
+
+
+class ResultsKeeper:
+    """Collects verdicts, and writes the reports when the checks begin, after each scenario, and at the end."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._verdicts: dict[tuple[str, str], Verdict] = {}
+        """By scenario and check: a clean-up that fails replaces the verdict of its check."""
+        self._started = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+        self._began = time.monotonic()
+        self._active = False
+        self._ended = False
+        self._may_write_from = 0.0
+        self._versions: dict[str, Any] = {}
+        self.problem = ""
+        """Why a report could not be written; empty if they all were."""
+
+    def results(self) -> Results:
+        """What is known by now."""
+        run = self._run
+        versions = {
+            "drainproof": drainproof.__version__,
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            **{name: metadata.version(name) for name in ("pytest", "locust")},
+        }
+        return Results(
+            target={
+                "name": run.target.name,
+                "folder": str(run.target.folder),
+                "manifest": json_value(run.target.to_json()),
+            },
+            versions={**versions, "target": self._versions or run.versions},
+            verdicts=tuple(self._verdicts.values()),
+            started=self._started,
+            seconds=round(time.monotonic() - self._began, 3),
+            aborted=not self._ended,
+            command=shlex.join(["pytest", *map(str, run.config.invocation_params.args)]),
+        )
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtestloop(self) -> Generator[None, object, object]:
+        """Sees whether the session reaches its end: an exception means that it did not."""
+        if self._run.only_collects:
+            return (yield)
+        self._active = True
+        self._write()
+        result = yield
+        self._ended = True
+        return result
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Takes the verdict of a check."""
+        self._versions = getattr(report, "drainproof_versions", self._versions)
+        verdict = verdict_of(report)
+        if verdict is None and report.failed and report.when not in ("setup", "call", "teardown"):
+            verdict = _of_crashed_worker(report)
+        if verdict is None:
+            return
+        self._verdicts[verdict.scenario, verdict.check] = verdict
+        self._run.config.hook.pytest_drainproof_verdict(verdict=verdict)
+        if getattr(report, "node", None) is not None:
+            self.scenario_ended()  # from a worker: scenarios end there, here only their verdicts arrive
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(
+        self, item: pytest.Item, nextitem: pytest.Item | None
+    ) -> Generator[None, object, object]:
+        """Notices the end of a scenario."""
+        result = yield
+        scenario = item.stash.get(SCENARIO, None)
+        if scenario is not None and (nextitem is None or nextitem.stash.get(SCENARIO, None) is not scenario):
+            self.scenario_ended()
+        return result
+
+    def scenario_ended(self) -> None:
+        """Writes the reports, unless too much of the time went into that already."""
+        if self._active and time.monotonic() >= self._may_write_from:
+            self._write()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Writes the last reports; a report that cannot be written makes the session fail."""
+        if not self._active:
+            return
+        if self._run.archive is not None:
+            self._versions = self._versions or json_value(getattr(self._run.archive, "versions", {}))
+        self._write()
+        if self.problem and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _write(self) -> None:
+        began = time.monotonic()
+        folder = self._run.wanted.report_folder
+        try:
+            self._run.config.hook.pytest_drainproof_report(results=self.results(), folder=folder)
+        except OSError as error:
+            self.problem = f"the reports in {folder} cannot be written: {error.strerror or error}"
+        except Exception as error:  # a foreign report must not take the session, and the other reports, with it
+            self.problem = f"a report failed: {type(error).__name__}: {error}"
+        else:
+            self.problem = ""
+        took = time.monotonic() - began
+        self._may_write_from = time.monotonic() + took / SHARE
+
+
+def _of_crashed_worker(report: pytest.TestReport) -> Verdict:
+    """pytest-xdist reports the test during which a worker died, and nothing is known of it but its name."""
+    path, _, test = report.nodeid.partition("::")
+    return Verdict(
+        requirement="-",
+        level="MUST",
+        rule="",
+        scenario=path,
+        title=path,
+        check=test,
+        verdict="error",
+        summary="the worker of pytest-xdist that ran this check died",
+    )
+
+
+class SessionFile:
+    """Saves which checks were selected, for judging again: in the first worker, or in the only process."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Writes session.json. A disk that is full by now is a UsageError."""
+        run = self._run
+        if run.archive is not None or run.only_collects or _worker(run) not in ("", "gw0"):
+            return
+        checks: dict[str, list[str]] = {}
+        for item in session.items:
+            check = item.stash.get(CHECK, None)
+            if check is not None:
+                checks.setdefault(check.scenario.id, []).append(check.name)
+        if not checks:
+            return
+        try:
+            folders.write_session(run.evidence_folder, target=json_value(run.target.to_json()), checks=checks)
+        except OSError as error:
+            raise pytest.UsageError(f"cannot write evidence to {run.evidence_folder}: {error.strerror}") from error
+
+
+def _worker(run: Run) -> str:
+    given: dict[str, Any] = getattr(run.config, "workerinput", {})
+    return str(given.get("workerid", ""))

@@ -1,0 +1,98 @@
+"""The state of one active run: what the parts of the plugin share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+
+from drainproof.plugin.naming import Scenario
+from drainproof.plugin.options import Wanted
+from drainproof.plugin.packages import ScenarioPackage
+
+if TYPE_CHECKING:
+    from drainproof.experiment import Experiment
+    from drainproof.target.description import Target
+
+
+class Archive(Protocol):
+    """Saved evidence of one run, to be judged again."""
+
+    @property
+    def target(self) -> Target:
+        """What the run was about."""
+
+    def experiment(self, *, scenario: str, title: str) -> Experiment:
+        """The saved experiment of the scenario with this id."""
+
+
+class Laboratory(Protocol):
+    """Runs experiments on a target."""
+
+    def experiment(self, *, scenario: str, title: str) -> Experiment:
+        """A new experiment for the scenario with this id; `title` says in words what it is about."""
+
+    def close(self) -> None:
+        """Ends whatever the experiments share."""
+
+
+def silent(_phase: str) -> None:
+    """Progress that nobody watches."""
+
+
+@dataclass(kw_only=True)
+class Run:
+    """What is known from the start, and what the parts tell each other while the run goes on."""
+
+    config: pytest.Config
+    wanted: Wanted
+    target: Target
+    packages: list[ScenarioPackage]
+    evidence_folder: Path
+    """Where the evidence of this run belongs, or lies."""
+    archive: Archive | None
+    """The saved evidence; None in a run against the real target."""
+    progress: Callable[[str], None] = silent
+    """Takes the phases of the experiment that runs."""
+    scenario: Scenario | None = None
+    """The scenario of the test that runs."""
+    experiment_folders: dict[str, Path] = field(default_factory=dict)
+    """By scenario id, where the evidence of its (last) experiment is."""
+    versions: dict[str, Any] = field(default_factory=dict)
+    """What is known of the target's environment."""
+    laboratory: Laboratory | None = None
+    """Made when the first experiment needs it."""
+
+    def tell(self, phase: str) -> None:
+        """Hands a phase on to whoever watches by then."""
+        self.progress(phase)
+
+    def source(self) -> Laboratory | Archive:
+        """Where experiments come from: the saved evidence, or the laboratory."""
+        if self.archive is not None:
+            return self.archive
+        if self.laboratory is None:
+            self.laboratory = self.config.hook.pytest_drainproof_laboratory(
+                config=self.config,
+                target=self.target,
+                folder=self.evidence_folder,
+                progress=self.tell,
+            )
+        return self.laboratory
+
+    @property
+    def in_worker(self) -> bool:
+        """Whether this process is a worker of pytest-xdist: the controlling process keeps the results then."""
+        return hasattr(self.config, "workerinput")
+
+    @property
+    def only_collects(self) -> bool:
+        """Whether nothing will run, so that nothing must be written."""
+        return bool(self.config.getoption("collectonly", False))
+
+
+RUN = pytest.StashKey[Run]()
+"""In `config.stash` of an active run."""

@@ -1,0 +1,40 @@
+"""`results.json`: everything that a run says, for programs. Its schema is `results.schema.json` beside this module."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from drainproof.text import json_value
+from drainproof.verdict import OUTCOMES, Results
+
+from drainproof_reports import files
+
+FILE = "results.json"
+FORMAT = 1
+"""Grows when something is taken away or changes its meaning; new keys do not change it."""
+
+
+def document(results: Results) -> dict[str, Any]:
+    """The content of the file."""
+    counts = {outcome: sum(v.verdict == outcome for v in results.verdicts) for outcome in OUTCOMES}
+    content = {
+        "format": FORMAT,
+        "aborted": results.aborted,
+        "red": results.red,
+        "started": results.started,
+        "seconds": results.seconds,
+        "command": results.command,
+        "target": results.target,
+        "versions": results.versions,
+        "counts": counts,
+        "verdicts": [verdict.to_json() for verdict in results.verdicts],
+    }
+    cleaned: dict[str, Any] = json_value(content)
+    return cleaned
+
+
+def write(results: Results, path: Path) -> None:
+    """Writes the file in one step. Raises OSError."""
+    files.replace(path, json.dumps(document(results), indent=1, ensure_ascii=True, allow_nan=False) + "\n")

@@ -1,0 +1,158 @@
+"""The summary at the end of the terminal output: what a tired person needs to know, and where to look next."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from drainproof.text import Line, printable, shortened
+from drainproof.verdict import OUTCOMES, RED, Outcome, Results, Verdict
+
+FULL = 3
+"""Scenarios in which a requirement fails in the same way that are shown in full; the others get one line each."""
+
+FACTS = 3
+DETAIL_LINES = 8
+MARGIN = 11
+"""Columns before the text of a labelled line."""
+
+WORDS: dict[Outcome, tuple[str, str]] = {
+    "fail": ("FAIL", "red bold"),
+    "error": ("ERROR", "red bold"),
+    "inconclusive": ("INCONCLUSIVE", "red bold"),
+    "note": ("note", "yellow"),
+    "unsupported": ("unsupported", ""),
+}
+
+
+def summary(results: Results, *, folder: Path, width: int) -> list[Line]:
+    """All lines; `folder` is the report folder as it should be shown, `width` the columns of the terminal."""
+    lines: list[Line] = []
+    for group in _groups([v for v in results.verdicts if v.verdict in RED]):
+        lines += [*_red(group, folder, width), Line("")]
+    for outcome in ("note", "unsupported"):
+        lines += _brief([v for v in results.verdicts if v.verdict == outcome], width)
+    return [*lines, *_closing(results, folder, width)]
+
+
+def _groups(verdicts: Iterable[Verdict]) -> list[list[Verdict]]:
+    """What belongs together: a requirement that fails in several scenarios, checks that share one cause."""
+    groups: dict[tuple[str, ...], list[Verdict]] = {}
+    for verdict in verdicts:
+        shared = (verdict.requirement,) if verdict.verdict == "fail" else (verdict.scenario, verdict.summary)
+        groups.setdefault((verdict.verdict, *shared), []).append(verdict)
+    return sorted(groups.values(), key=lambda group: ("fail", "error", "inconclusive").index(group[0].verdict))
+
+
+def _red(group: Sequence[Verdict], folder: Path, width: int) -> list[Line]:
+    first = group[0]
+    word, style = WORDS[first.verdict]
+    if first.verdict != "fail":
+        ids = ", ".join(dict.fromkeys(verdict.requirement for verdict in group))
+        rules = [verdict.rule for verdict in group] if len(group) == 1 else []
+        return [
+            *_wrapped(f"{word}  ", f"{ids}  {first.title}", width, style),
+            *_labelled("", first.summary, width),
+            *[line for rule in rules for line in _labelled("rule", rule, width)],
+            *_evidence(first, folder, width),
+        ]
+    lines = [Line(f"{word}  {first.requirement}", style), *_labelled("rule", first.rule, width)]
+    for verdict in group[:FULL]:
+        lines += [Line(""), *_wrapped("      ", verdict.title, width, "bold"), *_labelled("", verdict.summary, width)]
+        lines += _evidence(verdict, folder, width)
+    if len(group) > FULL:
+        lines += [Line(""), Line(f"      and in {len(group) - FULL} more:", "bold")]
+        lines += [Line("      " + shortened(f"{v.title}: {v.summary}", width - 6)) for v in group[FULL:]]
+    return lines
+
+
+def _evidence(verdict: Verdict, folder: Path, width: int) -> list[Line]:
+    """What proves a verdict: facts, details, where the rest of it is, and how to see it again."""
+    facts = "   ".join(f"{name} = {_value(value)}" for name, value in list(verdict.facts.items())[:FACTS])
+    details = [line for line in printable(verdict.details).split("\n") if line.strip()]
+    hidden = len(details) - DETAIL_LINES
+    return [
+        *(_labelled("facts", facts, width) if facts else []),
+        *[Line(" " * 6 + "| " + shortened(line, width - 8)) for line in details[:DETAIL_LINES]],
+        *([Line(" " * 6 + f"| … {hidden} more lines in results.json")] if hidden > 0 else []),
+        *([Line(f"      {'see':<8} {_joined(folder, verdict.evidence)}")] if verdict.evidence else []),
+        *([Line(f"      {'repeat':<8} {printable(verdict.repeat)}")] if verdict.repeat else []),
+    ]
+
+
+def _joined(folder: Path, relative: str) -> str:
+    """The path of an evidence folder; it may lie outside of the report folder."""
+    parts: list[str] = []
+    for part in (folder / relative).parts:
+        if part == ".." and parts and parts[-1] not in ("..", "/"):
+            parts.pop()
+        else:
+            parts.append(part)
+    return str(Path(*parts)) if parts else "."
+
+
+def _brief(verdicts: Sequence[Verdict], width: int) -> list[Line]:
+    """One line for each thing that is said, however often: notes, and rules that do not apply."""
+    said: dict[tuple[str, str], list[str]] = {}
+    for verdict in verdicts:
+        said.setdefault((verdict.requirement, verdict.summary), []).append(verdict.title)
+    lines = []
+    for (requirement, text), titles in said.items():
+        word, style = WORDS[verdicts[0].verdict]
+        where = titles[0] if len(titles) == 1 else f"{len(titles)} scenarios"
+        lines += _wrapped(f"{word}  ", f"{requirement}  {text} ({where})", width, style)
+    return [*lines, Line("")] if lines else []
+
+
+def _closing(results: Results, folder: Path, width: int) -> list[Line]:
+    """The last word: what it comes down to, the counts, and where the files are."""
+    name = printable(str(results.target.get("name", "the target")))
+    broken = list(dict.fromkeys(v.requirement for v in results.verdicts if v.verdict == "fail"))
+    unsure = list(dict.fromkeys(v.requirement for v in results.verdicts if v.verdict in ("inconclusive", "error")))
+    must = {v.requirement for v in results.verdicts if v.level == "MUST" and v.verdict == "pass"}
+    if broken:
+        word, style = f"{name} does not keep {', '.join(broken)}.", "red bold"
+    elif unsure:
+        word, style = f"{name} broke no rule that could be judged; {', '.join(unsure)} could not be.", "red bold"
+    elif must:
+        word, style = f"{name} keeps all {len(must)} MUST requirements that were judged.", "green bold"
+    else:
+        word, style = f"No MUST requirement was judged for {name}.", "yellow bold"
+    counts = ", ".join(
+        f"{number} {outcome}" for outcome in OUTCOMES if (number := sum(v.verdict == outcome for v in results.verdicts))
+    )
+    scenarios = len({v.scenario for v in results.verdicts})
+    lines = [
+        *_wrapped("", word, width, style),
+        Line(f"{counts} in {scenarios} scenario{'' if scenarios == 1 else 's'}, {_duration(results.seconds)}"),
+        Line(f"Reports: {folder / 'results.json'}, {folder / 'junit.xml'}"),
+    ]
+    if results.aborted:
+        lines.insert(0, Line("The run was aborted: what is missing here was not judged.", "red bold"))
+    return lines
+
+
+def _labelled(label: str, text: str, width: int) -> list[Line]:
+    return _wrapped(f"      {label:<8} " if label else "      ", text, width, "")
+
+
+def _wrapped(start: str, text: str, width: int, style: str) -> list[Line]:
+    """`text` after `start`, wrapped; further lines are indented to where the first one's text begins."""
+    wrapped = textwrap.wrap(
+        printable(text).replace("\n", " "), max(width - len(start), 20), break_on_hyphens=False, break_long_words=False
+    )
+    return [Line((start if i == 0 else " " * len(start)) + part, style) for i, part in enumerate(wrapped or [""])]
+
+
+def _value(value: object) -> str:
+    """A fact, short."""
+    if isinstance(value, str):
+        return shortened(value, 60)
+    return shortened(json.dumps(value, ensure_ascii=False), 60)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
