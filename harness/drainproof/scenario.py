@@ -6,7 +6,8 @@ A scenario is a pytest class. Its class-scoped `evidence` fixture runs one exper
         \"\"\"SIGTERM to the main process while requests are in flight.\"\"\"
 
         @pytest.fixture(scope="class")
-        def evidence(self, experiment):
+        @classmethod
+        def evidence(cls, experiment):
             return experiment.run(load=[steady(rate=50), hold(8)], faults=[at_steady_state(signal("SIGTERM"))])
 
         @requirement("DRAIN-1")

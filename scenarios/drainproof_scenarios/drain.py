@@ -49,7 +49,8 @@ class TestStopUnderLoad:
     """{stop_signal} to {recipient} under load, {workers}."""
 
     @pytest.fixture(scope="class")
-    def evidence(self, experiment: Experiment, stop_signal: str, recipient: Recipient, workers: int) -> Evidence:
+    @classmethod
+    def evidence(cls, experiment: Experiment, stop_signal: str, recipient: Recipient, workers: int) -> Evidence:
         """The experiment: new and reused connections at a steady rate, slow requests in flight, then the signal."""
         return experiment.run(
             load=[
@@ -242,10 +243,11 @@ class TestStopUnderLoad:
 
 
 class TestIdleConnections:
-    """{stop_signal} to {recipient} with idle and silent connections open, {workers}."""
+    """{stop_signal} to {recipient}, {workers}, with idle connections."""
 
     @pytest.fixture(scope="class")
-    def evidence(self, experiment: Experiment, stop_signal: str, recipient: Recipient, workers: int) -> Evidence:
+    @classmethod
+    def evidence(cls, experiment: Experiment, stop_signal: str, recipient: Recipient, workers: int) -> Evidence:
         """The experiment: some requests in flight, keep-alive connections idle, connections that never sent a byte."""
         return experiment.run(
             load=[once(4), idle(4), silent(4)],
@@ -274,10 +276,11 @@ class TestIdleConnections:
 
 
 class TestEndlessRequest:
-    """{stop_signal} to {recipient} with a request in flight that never ends, {workers}."""
+    """{stop_signal} to {recipient}, {workers}, with an endless request."""
 
     @pytest.fixture(scope="class")
-    def evidence(self, experiment: Experiment, stop_signal: str, recipient: Recipient, workers: int) -> Evidence:
+    @classmethod
+    def evidence(cls, experiment: Experiment, stop_signal: str, recipient: Recipient, workers: int) -> Evidence:
         """The experiment."""
         return experiment.run(
             load=[once(2, request=ENDLESS, name="endless"), once(2)],
@@ -297,10 +300,11 @@ class TestEndlessRequest:
 
 
 class TestSecondSignal:
-    """{stop_signal} to {recipient}, and the same once more during the drain, {workers}."""
+    """{stop_signal} twice to {recipient}, {workers}."""
 
     @pytest.fixture(scope="class")
-    def evidence(self, experiment: Experiment, stop_signal: str, recipient: Recipient, workers: int) -> Evidence:
+    @classmethod
+    def evidence(cls, experiment: Experiment, stop_signal: str, recipient: Recipient, workers: int) -> Evidence:
         """The experiment."""
         again = signal(stop_signal, to=recipient)
         return experiment.run(
@@ -343,7 +347,8 @@ class TestOtherSignals:
     """{other_signal} to {recipient} under load, {workers}."""
 
     @pytest.fixture(scope="class")
-    def evidence(self, experiment: Experiment, other_signal: str, recipient: Recipient, workers: int) -> Evidence:
+    @classmethod
+    def evidence(cls, experiment: Experiment, other_signal: str, recipient: Recipient, workers: int) -> Evidence:
         """The experiment."""
         if other_signal in experiment.target.policy.stop_signals:
             raise Unsupported(f"{other_signal} is a declared stop signal: see TestStopUnderLoad")
@@ -370,10 +375,11 @@ class TestOtherSignals:
 
 
 class TestSlowClients:
-    """{stop_signal} to {recipient} with clients that write and read too slowly, {workers}."""
+    """{stop_signal} to {recipient}, {workers}, with slow clients."""
 
     @pytest.fixture(scope="class")
-    def evidence(self, experiment: Experiment, stop_signal: str, recipient: Recipient, workers: int) -> Evidence:
+    @classmethod
+    def evidence(cls, experiment: Experiment, stop_signal: str, recipient: Recipient, workers: int) -> Evidence:
         """The experiment: bodies that trickle in, and answers of every kind that are never read."""
         finite = [request for request in experiment.target.requests if math.isfinite(request.duration)]
         return experiment.run(
@@ -397,7 +403,8 @@ class TestOverload:
     """{stop_signal} to {recipient} under overload, {workers}."""
 
     @pytest.fixture(scope="class")
-    def evidence(self, experiment: Experiment, stop_signal: str, recipient: Recipient, workers: int) -> Evidence:
+    @classmethod
+    def evidence(cls, experiment: Experiment, stop_signal: str, recipient: Recipient, workers: int) -> Evidence:
         """The experiment: a closed loop without think time uses up the server, slow requests pile up beside it."""
         return experiment.run(
             load=[closed(users=CROWD), hold(CROWD, stagger=_half(experiment)), steady(rate=20, connections="new")],
@@ -418,10 +425,11 @@ CROWD = 32
 
 
 class TestFatalError:
-    """An internal error that the server cannot survive, {workers}."""
+    """A fatal internal error, {workers}."""
 
     @pytest.fixture(scope="class")
-    def evidence(self, experiment: Experiment, workers: int) -> Evidence:
+    @classmethod
+    def evidence(cls, experiment: Experiment, workers: int) -> Evidence:
         """The experiment."""
         return experiment.run(load=[steady(rate=20)], faults=[at_steady_state(fatal_request())], workers=workers)
 

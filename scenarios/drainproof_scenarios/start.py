@@ -23,10 +23,11 @@ from drainproof_scenarios._facts import Facts, ended, exit_facts
 
 
 class TestStart:
-    """A normal start, a few requests, SIGTERM, and a start on the same port, {workers}."""
+    """A start, SIGTERM, and a start on the same port, {workers}."""
 
     @pytest.fixture(scope="class")
-    def evidence(self, experiment: Experiment, workers: int) -> Evidence:
+    @classmethod
+    def evidence(cls, experiment: Experiment, workers: int) -> Evidence:
         """The experiment."""
         return experiment.run(
             load=[steady(rate=40, connections="new"), steady(rate=20), hold(4)],
@@ -68,10 +69,11 @@ class TestStart:
 
 
 class TestPortTaken:
-    """The {port_name} port is taken by somebody else before the start."""
+    """A start with the {port_name} port taken by somebody else."""
 
     @pytest.fixture(scope="class")
-    def evidence(self, experiment: Experiment, port_name: str) -> Evidence:
+    @classmethod
+    def evidence(cls, experiment: Experiment, port_name: str) -> Evidence:
         """The experiment."""
         return experiment.run(faults=[before_launch(port_taken(port_name))], observe=UntilStarted())
 
@@ -90,10 +92,11 @@ class TestPortTaken:
 
 
 class TestModelCannotBeLoaded:
-    """The model cannot be loaded, {workers}."""
+    """A start with a model that cannot be loaded, {workers}."""
 
     @pytest.fixture(scope="class")
-    def evidence(self, experiment: Experiment, workers: int) -> Evidence:
+    @classmethod
+    def evidence(cls, experiment: Experiment, workers: int) -> Evidence:
         """The experiment."""
         return experiment.run(faults=[before_launch(load_failure())], observe=UntilStarted(), workers=workers)
 
@@ -138,7 +141,8 @@ class TestSigtermDuringStartUp:
     """SIGTERM during the start-up ({moment}), {workers}."""
 
     @pytest.fixture(scope="class")
-    def evidence(self, experiment: Experiment, workers: int, moment: str) -> Evidence:
+    @classmethod
+    def evidence(cls, experiment: Experiment, workers: int, moment: str) -> Evidence:
         """The experiment. A moment that falls behind the opening of the port is moved to the opening."""
         fraction, sigterm = MOMENTS[moment], signal("SIGTERM")
         injection = as_soon_as_it_listens(sigterm) if fraction is None else at_start_up(fraction, sigterm)
