@@ -113,9 +113,10 @@ def _closing(results: Results, folder: Path, width: int) -> list[Line]:
     unsure = list(dict.fromkeys(v.requirement for v in results.verdicts if v.verdict in ("inconclusive", "error")))
     must = {v.requirement for v in results.verdicts if v.level == "MUST" and v.verdict == "pass"}
     if broken:
-        word, style = f"{name} does not keep {', '.join(broken)}.", "red bold"
+        rest = f" {', '.join(unsure)} could not be judged everywhere." if unsure else ""
+        word, style = f"{name} does not keep {', '.join(broken)}.{rest}", "red bold"
     elif unsure:
-        word, style = f"{name} broke no rule that could be judged; {', '.join(unsure)} could not be.", "red bold"
+        word, style = f"{name} broke no rule that could be judged; {', '.join(unsure)} could not be judged.", "red bold"
     elif must:
         word, style = f"{name} keeps all {len(must)} MUST requirements that were judged.", "green bold"
     else:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
+
+for name in ("drainproof.plugin.activation", "drainproof.target.manifest", "drainproof_reports"):
+    importlib.import_module(name)  # an inner pytest in this process forgets what it has imported itself
 
 HERE = Path(__file__).parent
 
@@ -20,6 +24,9 @@ readiness = "/ready"
 [[request]]
 path = "/predict"
 """
+
+QUICK = ["-p", "no:hypothesispytest"]
+"""Hypothesis would be imported, and rewritten, in each inner run."""
 
 PRELUDE = """
 import pytest
@@ -60,7 +67,7 @@ class Inner:
         return self.pytester.runpytest_subprocess(*self._args(args, target), timeout=60)
 
     def _args(self, args: tuple[str | Path, ...], target: bool) -> list[str | Path]:
-        return ["-p", "standin", "-p", "no:cacheprovider", *(["--target=server"] if target else []), *args]
+        return [*QUICK, "-p", "standin", *(["--target=server"] if target else []), *args]
 
     def results(self) -> dict:
         """What is in results.json."""

@@ -16,6 +16,7 @@ from drainproof.plugin.outcomes import Outcomes
 from drainproof.plugin.results import ResultsKeeper, SessionFile
 from drainproof.plugin.run import RUN, Archive, Laboratory, Run
 from drainproof.plugin.summary import AfterErrors, Summary
+from drainproof.text import printable
 
 if TYPE_CHECKING:
     from drainproof.target.description import Target
@@ -44,6 +45,7 @@ def activate(config: pytest.Config, wanted: Wanted) -> None:
         config.args = arguments
     if wanted.scenarios_only and not config.getoption("file_or_dir", None):
         config.args, config.option.pyargs = collection.args_for(run.packages), True
+        config.args_source = config.ArgsSource.ARGS
     if config.getoption("dist", "no") in SPREAD:
         config.option.dist = "loadscope"
     _register(config, run, reports)
@@ -94,10 +96,11 @@ def _register(config: pytest.Config, run: Run, reports: list[tuple[str, object]]
     manager = config.pluginmanager
     manager.register(fixtures, "drainproof-fixtures")
     manager.register(collection.Collection(run), "drainproof-collection")
+    manager.register(collection.NaturalOrder(), "drainproof-natural-order")
     manager.register(SessionFile(run), "drainproof-session-file")
     manager.register(Outcomes(run), "drainproof-outcomes")
     manager.register(LiveOutput(run), "drainproof-live-output")
-    manager.register(Closing(run), "drainproof-closing")
+    manager.register(Frame(run), "drainproof-frame")
     if not run.in_worker:
         for name, report in reports:
             manager.register(report, f"drainproof-report-{name}")
@@ -125,11 +128,17 @@ class Defaults:
         return laboratory.Archive(folder=folder)
 
 
-class Closing:
-    """Tells the workers of pytest-xdist what they need, and cleans up after the run."""
+class Frame:
+    """What is around a run: its line in the header, what workers of pytest-xdist need to know, and the clean-up."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
+
+    def pytest_report_header(self) -> str:
+        """Says what is judged."""
+        run = self._run
+        where = f"in {run.wanted.given}" if run.archive is None else f"by the evidence in {run.evidence_folder}"
+        return f"drainproof: judging {printable(run.target.name)} {where}"
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:

@@ -149,6 +149,7 @@ class Collection:
         for item in in_packages:
             _shield(item)
         name_items(run, items)
+        _number(items)
         with _hidden_attribute(items):
             yield
         if run.archive is not None:
@@ -168,6 +169,34 @@ class Collection:
         if dropped:
             items[:] = kept
             self.run.config.hook.pytest_deselected(items=dropped)
+
+
+PLACE = pytest.StashKey[tuple[int, int]]()
+"""Where a test of a scenario belongs: the places of its scenario and of itself as they were collected."""
+
+
+def _number(items: list[pytest.Item]) -> None:
+    first: dict[str, int] = {}
+    for number, item in enumerate(items):
+        scenario = item.stash.get(naming.SCENARIO, None)
+        if scenario is not None:
+            item.stash[PLACE] = (first.setdefault(scenario.id, number), number)
+
+
+class NaturalOrder:
+    """Undoes what pytest does to the order of class-scoped parameters.
+
+    pytest sorts tests so that few fixtures are set up again, which leaves the scenarios of a class in an order that
+    nobody would expect. A scenario is set up once in any order. This comes after pytest's own sorting, because pytest
+    registers that later, and before `--ff` and the conftests.
+    """
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Puts the tests of scenarios in the order of their collection, among the places that they have."""
+        places = [index for index, item in enumerate(items) if PLACE in item.stash]
+        ordered = sorted((items[index] for index in places), key=lambda item: item.stash[PLACE])
+        for index, item in zip(places, ordered, strict=True):
+            items[index] = item
 
 
 def parameters(target: Target) -> dict[str, tuple[object, ...]]:

@@ -21,7 +21,7 @@ import pytest
 from drainproof.plugin.naming import CHECK, SCENARIO, Scenario
 from drainproof.plugin.outcomes import STATUS, outcome_of, verdict_of
 from drainproof.plugin.run import Run, silent
-from drainproof.text import Line, printable, shortened
+from drainproof.text import Line, shortened
 from drainproof.verdict import RED, Outcome, Verdict
 
 NARROW = 116
@@ -167,6 +167,7 @@ class LiveOutput:
 def scenario_lines(scenario: Scenario, verdicts: Sequence[Verdict], *, seconds: float, width: int) -> list[Line]:
     """What is shown of a scenario that has ended: its title and time, what passed, and each other verdict on a line."""
     indent = " " * 7
+    beside = width - len(indent)
     narrow = width < NARROW
     room = (width if narrow else 76) - 8
     head = shortened(f"{scenario.family:<6} {scenario.title}", room)
@@ -179,7 +180,7 @@ def scenario_lines(scenario: Scenario, verdicts: Sequence[Verdict], *, seconds: 
         lines.append(Line(f"{first}  ✓ {passed}"))
     else:
         lines.append(Line(first))
-        lines += [Line(shortened(f"{indent}✓ {passed}", width))] if passed else []
+        lines += [Line(indent + shortened(f"✓ {passed}", beside))] if passed else []
     for outcome in ORDER:
         by_summary: dict[str, list[str]] = {}
         for verdict in verdicts:
@@ -187,8 +188,8 @@ def scenario_lines(scenario: Scenario, verdicts: Sequence[Verdict], *, seconds: 
                 by_summary.setdefault(verdict.summary, []).append(verdict.requirement)
         for summary, ids in by_summary.items():
             word = STATUS[outcome][2] if outcome in RED else outcome
-            text = f"{indent}{word} {compact(ids)}  {printable(summary)}"
-            lines.append(Line(text[:7] + shortened(text[7:], width - 7), STATUS[outcome][3]))
+            text = shortened(f"{word} {compact(ids)}  {summary}", beside)
+            lines.append(Line(indent + text, STATUS[outcome][3]))
     return lines
 
 

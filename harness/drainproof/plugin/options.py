@@ -97,7 +97,7 @@ def add_safe_names(parser: pytest.Parser) -> None:
 def add_short_names(config: pytest.Config, parser: pytest.Parser, args: Sequence[str]) -> None:
     """Registers each short name that `args` use and nobody knows; for `--help`, each that nobody knows."""
     if config.known_args_namespace.help:
-        free = [option for option in OPTIONS if _unknown(config, parser, [f"{option.short}=x"])]
+        free = [option for option in OPTIONS if _is_free(config, parser, option.short)]
     else:
         unknown = _unknown(config, parser, args)
         free = [o for o in OPTIONS if any(u == o.short or u.startswith(o.short + "=") for u in unknown)]
@@ -112,6 +112,13 @@ def add_short_names(config: pytest.Config, parser: pytest.Parser, args: Sequence
 def _unknown(config: pytest.Config, parser: pytest.Parser, args: Sequence[str]) -> list[str]:
     """The arguments that no option takes."""
     return parser.parse_known_and_unknown_args(list(args), namespace=copy.copy(config.option))[1]
+
+
+def _is_free(config: pytest.Config, parser: pytest.Parser, name: str) -> bool:
+    try:
+        return bool(_unknown(config, parser, [f"{name}=x"]))
+    except pytest.UsageError:  # somebody knows it, and does not like the value
+        return False
 
 
 def leave_out_addopts(
