@@ -209,7 +209,7 @@ class LoadRun:
         self._ended_by_us = False
 
     def progress(self) -> Progress:
-        """The newest state that the engine told (every 50 ms, and when the run's state changes).
+        """The newest state that the engine told (every 20 ms, and when the run's state changes).
 
         Raises HarnessError if the engine died.
         """

@@ -113,11 +113,16 @@ class LedgerSummary:
     starved: int = 0
     """Requests (among the aborted ones) that could not leave, because the engine was short of descriptors or ports."""
     worst_stall: float = 0.0
-    """The longest time, beyond the 50 ms between two of its ticks, that the engine's event loop stood still."""
+    """The longest time that the engine's event loop stood still; moments within it were stamped that much too late."""
+    scheduled: int = 0
+    """How many of the issued requests were open-loop arrivals."""
 
 
 LATE = 0.5
 """Seconds behind the schedule from which on an open-loop arrival counts as late."""
+
+MAX_STALL = 1.0
+"""Seconds that the engine may stand still; a run with a longer pause is no measurement."""
 
 MAX_LATE_SHARE = 0.05
 """A run in which a larger share of the open-loop arrivals left late is no measurement."""
@@ -145,12 +150,20 @@ class Ledger:
         counted = self.summary.locust_requests + self.summary.aborted
         if counted != self.summary.issued:
             found.append(f"Locust counted {counted} requests (aborted ones included) of {self.summary.issued} issued")
-        if self.summary.late_due > MAX_LATE_SHARE * max(self.summary.issued, 1):
+        if self.summary.starved:
+            found.append(f"{self.summary.starved} requests could not leave: {self._shortage()}")
+        if self.summary.worst_stall > MAX_STALL:
+            found.append(f"the load engine got no processor time for {self.summary.worst_stall:.2f} s")
+        if self.summary.late_due > MAX_LATE_SHARE * max(self.summary.scheduled, 1):
             found.append(
-                f"the load engine could not keep its schedule: {self.summary.late_due} of {self.summary.issued} "
+                f"the load engine could not keep its schedule: {self.summary.late_due} of {self.summary.scheduled} "
                 f"requests left more than {LATE} s late (worst {self.summary.worst_lag:.2f} s)"
             )
         return found
+
+    def _shortage(self) -> str:
+        errors = (r.error for r in self.requests if r.cause == "aborted" and r.error is not None)
+        return next(errors, "the load engine was short of descriptors or ports")
 
 
 def write_line(record: RequestRecord | ConnectionRecord | LedgerSummary) -> str:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
 
+from drainproof.errors import UserError
+
 Connections = Literal["new", "reuse"]
 """`new`: one connection per request. `reuse`: keep-alive connections from a pool, as an HTTP client library has."""
 
@@ -102,6 +104,10 @@ STREAM_KINDS: dict[str, type[Stream]] = {
 }
 
 
+_LEAST = {"in_flight": 1, "users": 1, "count": 1, "rate": 1e-6, "interval": 1e-3, "stagger": 0, "think_time": 0}
+"""The smallest value that a stream's field may have, by its name."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Expectation:
     """The answer that counts as right. `{token}` in it stands for the request's own token."""
@@ -140,6 +146,24 @@ class Plan:
     """Seconds after which a client gives a request up (cause `timeout`)."""
     start_at: float | None = None
     """When the first arrival is due (CLOCK_MONOTONIC); `None`: at once."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError for a plan that cannot be played."""
+        known = [r.name for r in self.requests]
+        names: set[str] = set()
+        for stream in self.streams:
+            if stream.name in names:
+                raise UserError(f"two streams are named {stream.name!r}: give each a name of its own")
+            names.add(stream.name)
+            if stream.request is not None and stream.request not in known:
+                raise UserError(
+                    f"stream {stream.name!r} sends the request {stream.request!r}, which is not one of the plan's: "
+                    f"{', '.join(map(repr, known))}"
+                )
+            for name, least in _LEAST.items():
+                value = getattr(stream, name, least)
+                if not value >= least:
+                    raise UserError(f"stream {stream.name!r}: {name} must be at least {least}, not {value}")
 
     def to_json(self) -> dict[str, Any]:
         """The plan as JSON values; the inverse of `from_json`."""

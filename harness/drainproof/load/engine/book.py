@@ -147,7 +147,7 @@ class Book:
         self.counters = {name: Counter(name) for name in streams}
         self.in_flight: dict[int, Attempt] = {}
         self.issued = self.recorded = self.aborted = self.starved = 0
-        self.late_due = 0
+        self.scheduled = self.late_due = 0
         self.worst_lag = 0.0
         self._sink = sink
         self._fire = events.request.fire
@@ -172,11 +172,10 @@ class Book:
         counter.issued += 1
         if due is None:
             due = now
-        elif (lag := now - due) > self.worst_lag:
-            self.worst_lag = lag
-            self.late_due += lag > LATE
-        elif lag > LATE:
-            self.late_due += 1
+        else:
+            self.scheduled += 1
+            self.late_due += now - due > LATE
+            self.worst_lag = max(self.worst_lag, now - due)
         attempt = Attempt(number, self._token(number), counter, template, due)
         self.in_flight[number] = attempt
         return attempt

@@ -40,11 +40,10 @@ from typing import Any
 
 import gevent
 from gevent import getcurrent
-from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
+from drainproof.load.engine.answer import Answer
 from drainproof.load.engine.book import Attempt
 from drainproof.load.engine.deadlines import Limits
-from drainproof.load.engine.template import MAX_KEPT
 from drainproof.load.ledger import Cause
 
 READ, WRITE = 1, 2
@@ -66,20 +65,14 @@ class Connection:
 
     __slots__ = (
         "_address",
+        "_answer",
         "_attempt",
         "_base",
-        "_body",
-        "_body_size",
-        "_close_delimited",
-        "_complete",
-        "_connection_header",
         "_greenlet",
         "_hub",
         "_limits",
         "_loop",
-        "_now",
         "_over",
-        "_parser",
         "_reader",
         "_receive_buffer",
         "_sent_total",
@@ -99,14 +92,10 @@ class Connection:
         self._receive_buffer = receive_buffer
         self._sock: kernel_socket | None = None
         self._reader: Any = None
-        self._parser: Any = None
         self._greenlet: Any = None
         self._attempt: Attempt | None = None
-        self._over = self._complete = self._close_delimited = False
-        self._body: list[bytes] = []
-        self._body_size = 0
-        self._connection_header = b""
-        self._now = 0.0
+        self._answer = Answer()
+        self._over = False
         self._base: int | None = None
         self._sent_total = 0
         self.port = 0
@@ -129,9 +118,8 @@ class Connection:
         """Makes `attempt` the current request and connects if need be. False if it is over already."""
         self._attempt = attempt
         attempt.connection = self
-        self._over = self._complete = False
-        self._body_size = 0
-        self.reusable = False
+        self._answer.begin(attempt)
+        self._over = self.reusable = False
         self.uses += 1
         attempt.sequence = self.uses
         if self._limits.whole is not None:
@@ -188,13 +176,9 @@ class Connection:
         if attempt.cause is not None and attempt.phase != "connect":
             attempt.acknowledged = self._acknowledged(attempt)
         if attempt.cause is None:
-            status = attempt.status or 0
-            attempt.wrong = attempt.template.what_is_wrong(
-                token=attempt.token, status=status, body=b"".join(self._body), received=self._body_size
-            )
+            self._answer.judge()
+        self._answer.settle()
         self._attempt = attempt.connection = None
-        if self._body:
-            self._body = []
         if not (self.reusable and attempt.sent is not None):
             self.close()
 
@@ -229,7 +213,7 @@ class Connection:
             self._reader = None
             self._sock.close()
             self._sock = None
-        self._parser = None  # it refers to this connection
+        self._answer.close()
 
     def fileno(self) -> int:
         """The socket's descriptor, -1 without one."""
@@ -381,36 +365,23 @@ class Connection:
         except OSError as error:
             self._end("reset", errno.errorcode.get(error.errno or 0))
             return True
-        self._now = monotonic()
+        now = monotonic()
+        answer = self._answer
         if count == 0:
-            self._on_eof(attempt)
+            if answer.ends_here():
+                attempt.end = now
+                self._over = True
+            else:
+                self._end("eof", None)
             return True
         attempt.bytes_received += count
-        if self._parser is None:
-            self._parser = HttpResponseParser(self)
-        try:
-            self._parser.feed_data(_VIEW[:count])
-        except (HttpParserError, HttpParserUpgrade) as error:
-            if not self._complete:
-                if attempt.first_byte is None:
-                    attempt.first_byte, attempt.phase = self._now, "head"
-                self._end("protocol", f"{type(error).__name__}: {error}")
-                return True
-            # The answer was complete and is judged; what came behind it makes the connection useless.
-            attempt.error = "data after the end of the answer"
-            self.reusable = False
-        if self._complete and not self._over:
-            attempt.end = self._now
+        if (error_text := answer.feed(_VIEW[:count], now)) is not None:
+            self._end("protocol", error_text)
+        elif answer.complete and not self._over:
+            attempt.end = now
+            self.reusable = answer.keep
             self._over = True
         return True
-
-    def _on_eof(self, attempt: Attempt) -> None:
-        if attempt.phase == "body" and self._close_delimited:
-            attempt.close_announced = True  # by the framing: this answer ends with its connection
-            self._complete = True
-            self._end(None, None)
-        else:
-            self._end("eof", None)
 
     def _end(self, cause: Cause | None, error: str | None) -> None:
         attempt = self._attempt
@@ -421,66 +392,6 @@ class Connection:
         attempt.error = error
         self._over = True
         self.reusable = False
-
-    # --- What the parser finds ---------------------------------------------------------------------------------------
-
-    def on_message_begin(self) -> None:
-        """The first byte of an answer, or of what comes behind it."""
-        if not self._complete and self._attempt is not None:
-            self._attempt.first_byte = self._now
-            self._attempt.phase = "head"
-            self._close_delimited = True
-            self._connection_header = b""
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Keeps what `should_keep_alive` alone does not tell."""
-        name = name.lower()
-        if name == b"content-length" or (name == b"transfer-encoding" and value.lower().endswith(b"chunked")):
-            self._close_delimited = False
-        elif name == b"connection":
-            self._connection_header = value.lower()
-
-    def on_headers_complete(self) -> None:
-        """From here on it is the body, unless this was an interim answer (1xx)."""
-        attempt, parser = self._attempt, self._parser
-        if self._complete or attempt is None or parser is None:
-            return
-        status = parser.get_status_code()
-        if status < 200:
-            return
-        attempt.status = status
-        attempt.phase = "body"
-        if attempt.template.is_head:
-            # The parser cannot know that no body follows, so this answer is its last: the next one gets a new parser.
-            announced = self._connection_header
-            old = parser.get_http_version() == "1.0"
-            self._parser = None
-            self._on_complete(attempt, keep=b"keep-alive" in announced if old else b"close" not in announced)
-
-    def on_body(self, data: bytes) -> None:
-        """A piece of the body; kept as far as it is needed to judge the answer."""
-        attempt = self._attempt
-        if self._complete or attempt is None:
-            return
-        if attempt.template.keeps_body and self._body_size < MAX_KEPT:
-            self._body.append(data[: MAX_KEPT - self._body_size])
-        self._body_size += len(data)
-
-    def on_message_complete(self) -> None:
-        """The answer's end. `should_keep_alive` is true to this message only here: the next one resets it."""
-        attempt, parser = self._attempt, self._parser
-        if self._complete or attempt is None or parser is None:
-            return
-        if attempt.phase == "head":  # an interim answer: the real one is still to come
-            attempt.phase = "waiting" if attempt.sent is not None else "send"
-            attempt.first_byte = None
-            return
-        self._on_complete(attempt, keep=parser.should_keep_alive())
-
-    def _on_complete(self, attempt: Attempt, *, keep: bool) -> None:
-        self._complete = True
-        self.reusable = keep
-        attempt.close_announced = not keep
 
     def _acknowledged(self, attempt: Attempt) -> bool | None:
         """Whether the target's kernel had the whole request; see `RequestRecord.acknowledged`."""

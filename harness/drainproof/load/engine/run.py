@@ -12,6 +12,7 @@ import time
 import traceback
 from _socket import socket as kernel_socket  # the class that gevent does not replace
 from pathlib import Path
+from signal import SIGTERM
 from time import monotonic
 from typing import Any, NoReturn
 
@@ -26,11 +27,11 @@ from drainproof.load.engine.streams import ClosedUser, HoldUser, Load, OnceUser,
 from drainproof.load.ledger import LedgerSummary, write_line
 from drainproof.load.plan import Plan
 
-TICK = 0.05
+TICK = 0.02
 """Seconds between two messages about the progress."""
 
-FLUSH_TICKS = 5
-"""The ledger is flushed at every fifth tick."""
+FLUSH_TICKS = 12
+"""The ledger is flushed at every so many ticks: four times a second."""
 
 FAILED = 70
 """Exit status after a failure of the engine itself."""
@@ -54,6 +55,7 @@ def play(*, line: int, watch: tuple[int, ...]) -> None:
     run = Run(line=Line(descriptor=line))
     hub: Any = gevent.get_hub()
     hub.handle_error = run.on_error
+    gevent.signal_handler(SIGTERM, run.die)
     watchers = [hub.loop.io(handle, READ) for handle in watch]
     for watcher in watchers:
         watcher.start(run.die)
@@ -145,6 +147,7 @@ class Run:
             wall_seconds=monotonic() - begun,
             starved=book.starved,
             worst_stall=self._worst_stall,
+            scheduled=book.scheduled,
         )
         sink.write(write_line(summary))
         sink.close()
@@ -185,11 +188,12 @@ class Run:
         return {"event": "progress", "t": monotonic(), "state": self._state, "streams": self._book.progress()}
 
     def _tick(self) -> None:
-        ticks = 0
+        ticks, last = 0, monotonic()
         while True:
-            before = monotonic()
             gevent.sleep(TICK)
-            self._worst_stall = max(self._worst_stall, monotonic() - before - TICK)
+            now = monotonic()
+            self._worst_stall = max(self._worst_stall, now - last - TICK)
+            last = now
             self._line.say(self._progress())
             ticks += 1
             if ticks % FLUSH_TICKS == 0 and self._sink is not None:

@@ -22,7 +22,7 @@ from _socket import CMSG_LEN
 from _socket import socket as kernel_socket  # the class that gevent does not replace
 from os import close, dup2, pidfd_open, waitpid
 from select import POLLIN, poll
-from signal import SIGKILL
+from signal import SIGKILL, SIGTERM
 
 STDIN = 0
 
@@ -89,9 +89,10 @@ def _reap(handle: int, child: int) -> None:
 
 
 def _end(children: dict[int, int]) -> None:
-    """The driver is gone. The children see that too, and end; whichever is stuck is killed."""
+    """The driver is gone, or has closed. Asks the children to end; whichever is stuck is killed."""
     poller = poll()
-    for handle in children:
+    for handle, child in children.items():
+        os.kill(child, SIGTERM)  # not reaped yet, so the number is still this child's
         poller.register(handle, POLLIN)
     deadline = time.monotonic() + PATIENCE
     while children:
@@ -101,7 +102,7 @@ def _end(children: dict[int, int]) -> None:
             waitpid(children.pop(handle), 0)
         if left <= 0:
             for child in children.values():
-                os.kill(child, SIGKILL)  # not reaped yet, so the number is still this child's
+                os.kill(child, SIGKILL)
             return
 
 
