@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,12 +12,14 @@ from drainproof.text import Line, printable, shortened
 from drainproof.verdict import OUTCOMES, RED, Outcome, Results, Verdict
 
 FULL = 3
-"""Scenarios in which a requirement fails in the same way that are shown in full; the others get one line each."""
+"""Scenarios of a group that are shown in full."""
+
+SHORT = 8
+"""Further scenarios of a group that get a line each."""
 
 FACTS = 3
 DETAIL_LINES = 8
-MARGIN = 11
-"""Columns before the text of a labelled line."""
+NUMBER = re.compile(r"\d+(\.\d+)?")
 
 WORDS: dict[Outcome, tuple[str, str]] = {
     "fail": ("FAIL", "red bold"),
@@ -38,33 +41,36 @@ def summary(results: Results, *, folder: Path, width: int) -> list[Line]:
 
 
 def _groups(verdicts: Iterable[Verdict]) -> list[list[Verdict]]:
-    """What belongs together: a requirement that fails in several scenarios, checks that share one cause."""
-    groups: dict[tuple[str, ...], list[Verdict]] = {}
+    """What belongs together: failures of one requirement; anything else by what it says, numbers aside."""
+    groups: dict[tuple[str, str], list[Verdict]] = {}
     for verdict in verdicts:
-        shared = (verdict.requirement,) if verdict.verdict == "fail" else (verdict.scenario, verdict.summary)
-        groups.setdefault((verdict.verdict, *shared), []).append(verdict)
+        shared = verdict.requirement if verdict.verdict == "fail" else NUMBER.sub("#", verdict.summary)
+        groups.setdefault((verdict.verdict, shared), []).append(verdict)
     return sorted(groups.values(), key=lambda group: ("fail", "error", "inconclusive").index(group[0].verdict))
 
 
 def _red(group: Sequence[Verdict], folder: Path, width: int) -> list[Line]:
-    first = group[0]
-    word, style = WORDS[first.verdict]
-    if first.verdict != "fail":
-        ids = ", ".join(dict.fromkeys(verdict.requirement for verdict in group))
-        rules = [verdict.rule for verdict in group] if len(group) == 1 else []
-        return [
-            *_wrapped(f"{word}  ", f"{ids}  {first.title}", width, style),
-            *_labelled("", first.summary, width),
-            *[line for rule in rules for line in _labelled("rule", rule, width)],
-            *_evidence(first, folder, width),
-        ]
-    lines = [Line(f"{word}  {first.requirement}", style), *_labelled("rule", first.rule, width)]
-    for verdict in group[:FULL]:
-        lines += [Line(""), *_wrapped("      ", verdict.title, width, "bold"), *_labelled("", verdict.summary, width)]
-        lines += _evidence(verdict, folder, width)
-    if len(group) > FULL:
-        lines += [Line(""), Line(f"      and in {len(group) - FULL} more:", "bold")]
-        lines += [Line("      " + shortened(f"{v.title}: {v.summary}", width - 6)) for v in group[FULL:]]
+    """A group: what it is about, the first scenarios in full, and the others in short."""
+    word, style = WORDS[group[0].verdict]
+    ids = list(dict.fromkeys(verdict.requirement for verdict in group))
+    lines = _wrapped(f"{word}  ", ", ".join(ids), width, style)
+    if len(ids) == 1:
+        lines += _labelled("rule", group[0].rule, width)
+    scenarios: dict[str, list[Verdict]] = {}
+    for verdict in group:
+        # Checks that fail have facts of their own; what kept others from a judgement is the same for all of a scenario.
+        key = f"{verdict.scenario} {verdict.check}" if verdict.verdict == "fail" else verdict.scenario
+        scenarios.setdefault(key, []).append(verdict)
+    for of_one in list(scenarios.values())[:FULL]:
+        first = of_one[0]
+        lines += [Line(""), *_wrapped("      ", first.title, width, "bold"), *_labelled("", first.summary, width)]
+        lines += _evidence(first, folder, width)
+    others = [of_one[0] for of_one in scenarios.values()][FULL:]
+    if others:
+        lines += [Line(""), Line(f"      and in {len(others)} more:", "bold")]
+        lines += [Line("      " + shortened(f"{v.title}: {v.summary}", width - 6)) for v in others[:SHORT]]
+    if len(others) > SHORT:
+        lines.append(Line(f"      … {len(others) - SHORT} more in results.json"))
     return lines
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import builtins
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -28,8 +29,9 @@ def requirement(identity):
 
 
 def pytest_drainproof_scenarios(config, packages):
-    folder = Path(config.invocation_params.dir, PACKAGE)
-    packages[:] = [ScenarioPackage(name="builtin", module=PACKAGE, folder=folder)]
+    folder = Path(os.environ.get("STANDIN", config.invocation_params.dir), PACKAGE)
+    installed = [p for p in packages if p.name != "builtin"]
+    packages[:] = [ScenarioPackage(name="builtin", module=PACKAGE, folder=folder), *installed]
 
 
 def pytest_drainproof_laboratory(target, folder, progress):

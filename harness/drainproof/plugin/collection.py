@@ -143,7 +143,7 @@ class Collection:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Generator[None]:
-        """Names what there is, lets pytest and others select, and keeps the checks of a scenario together."""
+        """Names what there is, and lets pytest and others select."""
         run = self.run
         in_packages = [item for item in items if item.getparent(PackageCollector) is not None]
         for item in in_packages:
@@ -154,8 +154,11 @@ class Collection:
             yield
         if run.archive is not None:
             self._leave_what_was_run(items)
-        if any(naming.SCENARIO in item.stash for item in items):
-            items[:] = grouped(items)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Puts the checks of each scenario side by side, when everybody has sorted the tests as they like."""
+        session.items[:] = grouped(session.items)
 
     def _leave_what_was_run(self, items: list[pytest.Item]) -> None:
         """Deselects the checks that the saved run did not have."""
