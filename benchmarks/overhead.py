@@ -5,8 +5,8 @@ python benchmarks/overhead.py [TARGET]      default: reference_servers/conformin
 Runs all scenarios on TARGET and prints the wall time of the whole pytest run divided by the time that no harness could
 save, both from the same run: for each experiment the start-up of the target (launch to the first right answer), the
 time until the load that the scenario asks for is in flight (the stagger of held requests, one request of each steady
-stream), and the drain (fault to the end of the last process, or to the moment at which the observation may end). Wanted:
-at most 1.3.
+stream), and the drain (fault to the end of the last process, or to the moment at which the observation may end).
+Wanted: at most 1.3.
 """
 
 from __future__ import annotations
@@ -62,7 +62,9 @@ def main(target: Path) -> int:
         folders = sorted(path.parent for path in report.rglob("experiment.json"))
         needed = sum(unsaveable(Evidence(path)) for path in folders)
     ratio = wall / needed
-    print(f"{len(folders)} experiments, exit status {status}: wall {wall:.1f} s / unsaveable {needed:.1f} s = {ratio:.3f}")
+    print(
+        f"{len(folders)} experiments, exit status {status}: wall {wall:.1f} s / unsaveable {needed:.1f} s = {ratio:.3f}"
+    )
     return int(status != 0 or ratio > 1.3)
 
 

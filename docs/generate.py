@@ -44,8 +44,8 @@ def requirements() -> str:
     lines = [
         "# Requirements",
         "",
-        "What a model server is held to. **MUST** decides the outcome; **SHOULD** becomes a note. Ids are stable: a rule may",
-        "be sharpened, an id is never used again. Generated from the catalogue by `docs/generate.py`.",
+        "What a model server is held to. **MUST** decides the outcome; **SHOULD** becomes a note. Ids are stable: a",
+        "rule may be sharpened, an id is never used again. Generated from the catalogue by `docs/generate.py`.",
     ]
     family = None
     for requirement in catalogue().values():
@@ -72,8 +72,9 @@ def kill_matrix() -> str:
     lines = [
         "# The kill matrix",
         "",
-        "Each broken reference server fails exactly the requirements in its row, and `conforming/` fails none; `pytest -m real`",
-        "checks the whole table. Generated from `reference_servers/broken/*/expected.toml` by `docs/generate.py`.",
+        "Each broken reference server fails exactly the requirements in its row, and `conforming/` fails none;",
+        "`pytest -m real` checks the whole table. Generated from `reference_servers/broken/*/expected.toml` by",
+        "`docs/generate.py`.",
         "",
         "| requirement | failed by |",
         "|---|---|",
@@ -85,7 +86,10 @@ def kill_matrix() -> str:
             rows.setdefault(requirement, []).append(f"`{server.name}`")
     lines += [f"| {requirement} | {', '.join(rows[requirement])} |" for requirement in sorted(rows, key=order.index)]
     lines += ["", "## The defects", ""]
-    lines += [f"* `{server.name}` (fails {', '.join(declared(server)['fails'])}): {declared(server)['defect']}" for server in broken]
+    lines += [
+        f"* `{server.name}` (fails {', '.join(declared(server)['fails'])}): {declared(server)['defect']}"
+        for server in broken
+    ]
     return "\n".join(lines) + "\n"
 
 

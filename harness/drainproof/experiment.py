@@ -85,7 +85,9 @@ def _request_for(stream: Stream, target: Target) -> Request:
         return target.fast() if stream.request == FAST else target.slow()
     found = [r for r in target.requests if r.name == stream.request]
     if not found:
-        raise HarnessError(f"stream {stream.name} asks for request {stream.request!r}, which the manifest does not have")
+        raise HarnessError(
+            f"stream {stream.name} asks for request {stream.request!r}, which the manifest does not have"
+        )
     return found[0]
 
 
@@ -158,7 +160,15 @@ class LiveExperiment:
                 versions=self._facilities.versions,
             )
             try:
-                _Run(bench, recorder, faults, observer, restart, self._facilities, self._progress).go(cleanup)
+                _Run(
+                    bench=bench,
+                    recorder=recorder,
+                    faults=faults,
+                    observer=observer,
+                    restart=restart,
+                    facilities=self._facilities,
+                    progress=self._progress,
+                ).go(cleanup)
             except DrainproofError as error:
                 recorder.event("stopped", error=type(error).__name__, text=str(error))
             except BaseException as error:
@@ -179,27 +189,19 @@ def conclude(folder: Path) -> Evidence:
     return evidence
 
 
+@dataclass(kw_only=True)
 class _Run:
     """The steps of one live experiment, in order."""
 
-    def __init__(
-        self,
-        bench: Bench,
-        recorder: Recorder,
-        faults: Sequence[Injection],
-        observer: Observer,
-        restart: bool,
-        facilities: Facilities,
-        progress: Callable[[str], None],
-    ) -> None:
-        self.bench = bench
-        self.recorder = recorder
-        self.faults = faults
-        self.observer = observer
-        self.restart = restart
-        self.facilities = facilities
-        self.progress = progress
-        self.last_fault = 0.0
+    bench: Bench
+    recorder: Recorder
+    faults: Sequence[Injection]
+    observer: Observer
+    restart: bool
+    facilities: Facilities
+    progress: Callable[[str], None]
+    last_fault: float = 0.0
+    """The moment of the last fault so far, or of the launch."""
 
     def go(self, cleanup: ExitStack) -> None:
         """Runs all steps. `cleanup` outlives them and ends whatever they started, in reverse order."""

@@ -163,7 +163,7 @@ class SavedExperiment:
         observe: Observer | None = None,
         restart: bool = False,
     ) -> Evidence:
-        """Returns the saved evidence. Raises what ended the experiment then, and Inconclusive where nothing was saved."""
+        """Returns the saved evidence. Raises what ended the experiment then, or Inconclusive if nothing was saved."""
         for injection in faults:
             injection.fault.check(self.target)
         resolve_load(load, self.target)

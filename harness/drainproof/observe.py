@@ -7,9 +7,10 @@ its grace period and some time on top, so that "late" can be told from "never". 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+import psutil
 
 from drainproof.faults.bench import Bench
 from drainproof.load.attempt import attempt
@@ -49,7 +50,7 @@ def _processes(bench: Bench) -> list[dict[str, Any]]:
     for process in bench.running.processes():
         try:
             found.append({"pid": process.pid, "cmdline": process.cmdline()})
-        except Exception:  # noqa: BLE001 - psutil's own errors: it ended while we looked
+        except psutil.Error:  # it ended while we looked
             continue
     return found
 
@@ -149,7 +150,7 @@ class UntilGoneWithoutIdle:
     """
 
     def observe(self, bench: Bench, *, since: float) -> None:
-        """Looks from the moment `since` of the last fault on; records `answered` and, if it does so, `idle_released`."""
+        """Looks from the moment `since` of the last fault on; records `answered`, and `idle_released` if it does so."""
         until = _limit(bench, since)
         status = self._until_answered(bench, until=until)
         if status is None:
@@ -181,5 +182,3 @@ class UntilGoneWithoutIdle:
     def describe(self) -> dict[str, Any]:
         """JSON values for the evidence."""
         return {"kind": "until_gone_without_idle"}
-
-

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from drainproof.evidence import Judged, RequestSet
 from drainproof.scenario import Evidence, Inconclusive
+
 from drainproof_scenarios._facts import Facts, exit_facts, rounded
 
 FAILED_AFTER = ("wrong", "dropped", "cut", "hung")
@@ -70,7 +71,7 @@ def exits_in_grace(evidence: Evidence, facts: Facts) -> None:
 
 
 def drain_began(evidence: Evidence) -> float:
-    """When the drain was visible from outside: the listener was closed, or readiness negative (the latest possible moment)."""
+    """When the drain was visible from outside: listener closed, or readiness negative (the latest possible moment)."""
     t = evidence.fault["t"]
     negative = evidence.history.first_negative(path=evidence.target.readiness, after=t)
     seen = [change.latest for change in (evidence.listener_closed, negative) if change is not None]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import pytest
-
 from drainproof.probes.history import is_positive
 from drainproof.scenario import (
     ENDLESS,
@@ -30,6 +29,7 @@ from drainproof.scenario import (
     slow_writer,
     steady,
 )
+
 from drainproof_scenarios import _drain
 from drainproof_scenarios._facts import Facts, ended, exit_facts, rounded
 
@@ -137,9 +137,13 @@ class TestStopUnderLoad:
             negative_answer=dict(negative[0].value) if negative else None,
         )
         if not seen:
-            raise Unsupported("it stops listening at once after the signal, so its liveness cannot be asked while it drains")
+            raise Unsupported(
+                "it stops listening at once after the signal, so its liveness cannot be asked while it drains"
+            )
         facts.summary("its liveness was positive as long as it listened")
-        assert not negative, f"its liveness turned negative ({dict(negative[0].value)}) while it drained and still listened"
+        assert not negative, (
+            f"its liveness turned negative ({dict(negative[0].value)}) while it drained and still listened"
+        )
 
     @requirement("DRAIN-8")
     def test_exit_follows_the_last_answer(self, evidence: Evidence, facts: Facts) -> None:
@@ -201,7 +205,11 @@ class TestStopUnderLoad:
         left = evidence.find("leftovers")
         assert left is not None
         items = [f"{item['kind'].replace('_', ' ')} {item['name']}" for item in left["left"]]
-        facts(left=len(items), kinds=sorted({item["kind"] for item in left["left"]}), unattributed=len(left["unattributed"]))
+        facts(
+            left=len(items),
+            kinds=sorted({item["kind"] for item in left["left"]}),
+            unattributed=len(left["unattributed"]),
+        )
         facts.details("\n".join(items[:10]))
         assert not items, f"it left {len(items)} things behind: {'; '.join(items[:3])}"
 
@@ -271,7 +279,7 @@ class TestIdleConnections:
         )
         facts.summary("it did not wait for idle connections")
         assert not waited, (
-            f"it was still alive {settle:g} s after the last answer, and ended as soon as the idle connections were closed"
+            f"it was still alive {settle:g} s after the last answer, and ended when the idle connections were closed"
         )
 
 
@@ -439,4 +447,6 @@ class TestFatalError:
         evidence.require()
         facts(exit_status=evidence.exit and evidence.exit.status)
         _drain.exits_in_grace(evidence, facts)
-        assert evidence.exit is not None and evidence.exit.status != 0, "it died of an internal error with exit status 0"
+        assert evidence.exit is not None and evidence.exit.status != 0, (
+            "it died of an internal error with exit status 0"
+        )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from drainproof.scenario import (
     Evidence,
     Experiment,
@@ -19,6 +18,7 @@ from drainproof.scenario import (
     steady,
     when_every_worker_served,
 )
+
 from drainproof_scenarios._facts import Facts, ended, exit_facts
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-
 from drainproof.evidence.requests import RACE, Cut, Fate, Judged, RequestSet, judge_fate
 from drainproof.load.ledger import RequestRecord
 from drainproof.probes.history import Interval
@@ -35,7 +34,9 @@ RIGHT = RequestRecord(
     cause=None,
     error=None,
 )
-LOST = replace(RIGHT, status=None, right=False, first_byte=None, bytes_received=0, phase="waiting", cause="reset", end=10.1)
+LOST = replace(
+    RIGHT, status=None, right=False, first_byte=None, bytes_received=0, phase="waiting", cause="reset", end=10.1
+)
 REUSED = replace(LOST, reused=True, connect_start=None, connected=None, sequence=2)
 CLOSING = Interval(earliest=10.05, latest=10.12)
 

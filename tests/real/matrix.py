@@ -1,4 +1,4 @@
-"""The table requirement × server, as the server folders declare it."""
+"""The table of requirements and servers, as the server folders declare it."""
 
 from __future__ import annotations
 

@@ -42,7 +42,13 @@ def run(target: Path, *, report: Path, arguments: Sequence[str] = (), timeout: f
     """Runs the scenarios on `target` and reads the results."""
     command = pytest_command(f"--target={target}", f"--report-dir={report}", *arguments)
     done = subprocess.run(
-        command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout, check=False
+        command,
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=timeout,
+        check=False,
     )
     return finished(done, report)
 

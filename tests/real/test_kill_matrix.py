@@ -24,7 +24,11 @@ SIDE_BY_SIDE = int(os.environ.get("DRAINPROOF_SIDE_BY_SIDE", "6"))
 def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Path, Future[Run]]]:
     """The runs of all servers that were selected, begun at once and finished one by one."""
     folder = tmp_path_factory.mktemp("matrix")
-    wanted = {item.callspec.params["server"] for item in request.session.items if hasattr(item, "callspec") and "server" in item.callspec.params}
+    wanted = {
+        item.callspec.params["server"]
+        for item in request.session.items
+        if hasattr(item, "callspec") and "server" in item.callspec.params
+    }
     pool = ThreadPoolExecutor(SIDE_BY_SIDE)
     yield {server: pool.submit(run, server, report=folder / server.name) for server in servers() if server in wanted}
     pool.shutdown(cancel_futures=True)

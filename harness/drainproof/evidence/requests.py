@@ -31,11 +31,11 @@ Fate = Literal[
     "right", "unavailable", "wrong", "refused", "backlog", "crossing", "dropped", "cut", "hung", "unfinished"
 ]
 """
-`right`: the complete and right answer · `unavailable`: a complete 503 · `wrong`: a complete answer, but not the right one ·
-`refused`: no connection, so nothing was promised · `backlog`: still unread when the listener closed, in the accept queue or just out of it ·
-`crossing`: lost as it crossed the closing of its idle connection · `dropped`: accepted, then closed without a byte of
-an answer · `cut`: closed in the middle of the answer · `hung`: no answer within the deadline, or for as long as was
-looked · `unfinished`: still young when the load ended; says nothing.
+`right`: the complete and right answer · `unavailable`: a complete 503 · `wrong`: a complete answer, but not the right
+one · `refused`: no connection, so nothing was promised · `backlog`: still unread when the listener closed, in the
+accept queue or just out of it · `crossing`: lost as it crossed the closing of its idle connection · `dropped`:
+accepted, then closed without a byte of an answer · `cut`: closed in the middle of the answer · `hung`: no answer within
+the deadline, or for as long as was looked · `unfinished`: still young when the load ended; says nothing.
 """
 
 LOST: frozenset[Fate] = frozenset({"backlog", "crossing", "dropped", "cut", "hung"})
@@ -156,7 +156,7 @@ def _begun(record: RequestRecord) -> float:
 
 
 def judge_fate(record: RequestRecord, *, duration: float, closings: Iterable[Interval]) -> Fate:
-    """What became of `record`. `closings`: when a listening socket of the target was closed, the end of its process included."""
+    """What became of `record`. `closings`: when a listening socket was closed, or a process that held it ended."""
     if record.answered:
         if record.right:
             return "right"

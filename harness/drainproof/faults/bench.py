@@ -55,7 +55,7 @@ class Fault(Protocol):
         """Called before the launch."""
 
     def inject(self, bench: Bench) -> dict[str, Any]:
-        """Does it and returns the proof: JSON values, with `t` (when), `kind`, `proven` (bool) and `because` (a sentence)."""
+        """Does it and returns the proof: JSON values with `t` (when), `kind`, `proven` (bool), `because` (sentence)."""
 
     def describe(self) -> dict[str, Any]:
         """The fault as JSON values, for the evidence."""

@@ -63,7 +63,9 @@ class SteadyState:
             if seen is None:
                 found.append(f"stream {stream.name} has not begun")
             elif isinstance(stream, Steady | Closed) and seen.right < WARM:
-                found.append(f"stream {stream.name} has {seen.right} right answers of {WARM} ({seen.wrong + seen.failed} others)")
+                found.append(
+                    f"stream {stream.name} has {seen.right} right answers of {WARM} ({seen.wrong + seen.failed} others)"
+                )
             elif isinstance(stream, Hold | Once):
                 wanted = stream.in_flight if isinstance(stream, Hold) else stream.count
                 if len(seen.in_flight_ports) < wanted:

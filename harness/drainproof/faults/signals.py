@@ -3,8 +3,8 @@
 What proves a signal?
     `kill` returning 0 says only that the kernel queued it. Afterwards it is either still pending, or it was taken: by a
     handler, by the default action, or thrown away because the process ignores it. All of that can be read in
-    /proc/PID/status: the masks `SigCgt`, `SigIgn` and `SigBlk` right before the signal, and `SigPnd`/`ShdPnd` after it until
-    the bit is gone or the process is. A signal that is blocked or never taken is no proven fault.
+    /proc/PID/status: the masks `SigCgt`, `SigIgn` and `SigBlk` right before the signal, and `SigPnd`/`ShdPnd` after it
+    until the bit is gone or the process is. A signal that is blocked or never taken is no proven fault.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _describe_main(instance: Instance) -> dict[str, Any]:
 
 
 def _socket_table(bench: Bench) -> dict[str, Any] | None:
-    """The server's ends of the connections right before the fault: which were accepted, and which of these read empty."""
+    """The server's ends of the connections right before the fault: which were accepted, which of these read empty."""
     if bench.load is None:
         return None
     table = sockets.snapshot(port=bench.port)

@@ -9,6 +9,8 @@ what START-1 judges.
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import time
 import uuid
 from collections.abc import Callable
@@ -23,7 +25,7 @@ PAUSE = 0.02
 """Seconds between two looks; the exit of the target ends the pause."""
 
 STRANGERS = 5
-"""Looks in a row at a listener of strangers that are believed: a process that was just forked is missing from one look."""
+"""Looks in a row at a stranger's listener that are believed: a process that was just forked is missing from one."""
 
 Record = Callable[..., None]
 
@@ -68,7 +70,8 @@ def await_ready(*, target: Target, instance: Instance, record: Record) -> float:
         if outcome.right:
             record("serving", t=outcome.t)
             return outcome.t
-        last = f"{target.readiness} is ready, but the request {target.fast().name!r} is not answered rightly: {outcome.wrong}"
+        name = target.fast().name
+        last = f"{target.readiness} is ready, but the request {name!r} is not answered rightly: {outcome.wrong}"
     raise _not_ready(target, instance, last)
 
 
@@ -113,10 +116,8 @@ def _exited(instance: Instance) -> ExitedEarly:
 def _not_ready(target: Target, instance: Instance, last: str) -> NotReadyInTime | NeverReadyNeverExits:
     grace = target.policy.grace_period
     text = f"the target was not ready within {target.start_deadline:g} s: {last}"
-    try:
-        instance.send(15)
-    except ProcessLookupError:
-        pass
+    with contextlib.suppress(ProcessLookupError):
+        instance.send(signal.SIGTERM)
     if instance.wait_exit(until=time.monotonic() + grace) is not None:
         return NotReadyInTime(f"{text} (it ended on SIGTERM)\n{_tail(instance)}")
     return NeverReadyNeverExits(f"{text}; nor did it end within {grace:g} s of SIGTERM\n{_tail(instance)}")

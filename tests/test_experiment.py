@@ -1,0 +1,235 @@
+"""Experiments on a real process, and judging their evidence again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from drainproof.errors import (
+    CommandNotStarted,
+    ExitedEarly,
+    HarnessError,
+    Inconclusive,
+    LaunchError,
+    NeverReadyNeverExits,
+    NotReadyInTime,
+    Unsupported,
+)
+from drainproof.experiment import conclude
+from drainproof.laboratory import Archive, Laboratory
+from drainproof.load.plan import Expectation, Request
+from drainproof.scenario import (
+    after,
+    at_start_up,
+    at_steady_state,
+    before_launch,
+    hold,
+    load_failure,
+    once,
+    port_taken,
+    steady,
+)
+from drainproof.scenario import signal as send
+from drainproof.target.description import Policy, Target
+
+TINY = Path(__file__).parent / "servers" / "tiny.py"
+POLICY = Policy(grace_period=3.0, settle_time=2.0)
+
+
+def request(name: str, seconds: float) -> Request:
+    body = f'{{"token": "{{token}}", "seconds": {seconds}}}'
+    return Request(
+        name=name, method="POST", path="/", body=body, expect=Expectation(contains="{token}"), duration=seconds
+    )
+
+
+def tiny(*switches: str, command: tuple[str, ...] | None = None, start_deadline: float = 20.0) -> Target:
+    """The tiny server as a target."""
+    return Target(
+        name="tiny",
+        folder=TINY.parent,
+        manifest=None,
+        command=command or (sys.executable, str(TINY), "{port}", *switches),
+        working_directory=TINY.parent,
+        start_deadline=start_deadline,
+        readiness="/ready",
+        requests=(request("fast", 0.01), request("slow", 0.6)),
+        policy=POLICY,
+    )
+
+
+@pytest.fixture
+def phases() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def run(tmp_path: Path, phases: list[str]) -> Iterator[object]:
+    """Runs one experiment on a target; the laboratory is closed at the end."""
+    laboratories = []
+
+    def go(target: Target, **what: object) -> object:
+        laboratories.append(Laboratory(target=target, folder=tmp_path / "evidence", progress=phases.append))
+        return laboratories[-1].experiment(scenario="x", title="x").run(**what)  # type: ignore[arg-type]
+
+    yield go
+    for laboratory in laboratories:
+        laboratory.close()
+
+
+def test_a_signal_under_load_and_the_same_again_from_the_folder(run, tmp_path, phases) -> None:  # type: ignore[no-untyped-def]
+    load = [steady(rate=30), steady(rate=10, connections="new"), hold(4)]
+    live = run(tiny(), load=load, faults=[at_steady_state(send("SIGTERM"))])
+    saved = Archive(folder=tmp_path / "evidence").experiment(scenario="x", title="x").run()
+    for evidence in (live, saved):
+        evidence.require(accepted_at_signal=3)
+        assert evidence.exit.code == 0
+        assert not evidence.requests.accepted().not_answered()
+        assert evidence.fault["proven"] and evidence.fault["disposition"] == "handled"
+        assert evidence.fault["main"]["is"] == "server"
+        assert evidence.gone is not None and evidence.gone >= evidence.exit.t - 0.001
+        assert evidence.listener_closed is not None
+        assert evidence.find("leftovers")["left"] == []
+    assert repr(live.requests) == repr(saved.requests)
+    assert phases[0] == "starting" and "SIGTERM" in phases
+
+
+@pytest.mark.parametrize(
+    ("target", "error", "texts"),
+    [
+        (tiny(command=("no-such-command", "{port}")), CommandNotStarted, ["no-such-command", "not found"]),
+        (tiny("exit-0"), ExitedEarly, ["with status 0", "before it was ready"]),
+        (tiny("exit-3"), ExitedEarly, ["with status 3", "no such model: llama"]),
+        (tiny("not-ready", start_deadline=1.5), NotReadyInTime, ["not ready within 1.5 s", "/ready answered 503"]),
+        (tiny("wrong", start_deadline=1.5), NotReadyInTime, ["not answered rightly", "does not contain"]),
+        (tiny("not-ready", "ignore-sigterm", start_deadline=1.0), NeverReadyNeverExits, ["nor did it end within 3 s"]),
+    ],
+    ids=["not-found", "exit-0", "exit-3", "not-ready", "wrong-answer", "hangs"],
+)
+def test_a_target_that_does_not_come_up(
+    run, tmp_path, target: Target, error: type[LaunchError], texts: list[str]
+) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(error) as live:
+        run(target, faults=[after(0.0, send("SIGTERM"))])
+    for text in texts:
+        assert text in str(live.value)
+    with pytest.raises(error) as saved:
+        conclude(tmp_path / "evidence" / "x")
+    assert str(saved.value) == str(live.value)
+
+
+def test_a_shell_as_main_process_is_said(run) -> None:  # type: ignore[no-untyped-def]
+    command = ("sh", "-c", f"{sys.executable} {TINY} {{port}}; true")
+    evidence = run(tiny(command=command), load=[once(2)], faults=[at_steady_state(send("SIGTERM"))])
+    assert evidence.fault["main"]["is"] == "shell"
+    assert "does not pass" in evidence.fault["main"]["note"]
+    assert evidence.find("survivors") is not None, "the shell died, and its child lived on"
+
+
+def test_an_ignored_signal_is_proven_and_said(run) -> None:  # type: ignore[no-untyped-def]
+    evidence = run(tiny("ignore-sigterm"), load=[once(2)], faults=[at_steady_state(send("SIGTERM"))])
+    assert evidence.fault["proven"] and "ignores it" in evidence.fault["because"]
+    assert evidence.exit is None and evidence.find("still_alive") is not None
+    assert evidence.find("ended_by_harness") is not None
+
+
+def test_a_signal_to_the_dead_is_not_proven(run) -> None:  # type: ignore[no-untyped-def]
+    evidence = run(
+        tiny(), load=[once(1, request="fast")], faults=[after(0.0, send("SIGKILL")), after(0.5, send("SIGTERM"))]
+    )
+    assert [fault["proven"] for fault in evidence.faults] == [True, False]
+    assert evidence.exit.status == 137
+    with pytest.raises(Inconclusive, match="had ended before the signal"):
+        evidence.require()
+
+
+def test_a_steady_state_that_does_not_come_is_inconclusive(run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr("drainproof.faults.moments.PATIENCE", 0.5)
+    load = [hold(4, request="fast"), once(2, request="slow")]
+    target = tiny()
+    with pytest.raises(Inconclusive, match="no steady state"):
+        run(target, load=[*load, steady(rate=0.001)], faults=[at_steady_state(send("SIGTERM"))])
+
+
+def test_sigterm_in_the_start_up(run) -> None:  # type: ignore[no-untyped-def]
+    evidence = run(tiny(), faults=[at_start_up(0.2, send("SIGTERM"))])
+    assert evidence.exit is not None and evidence.moment("ready") is None
+    assert evidence.fault["t"] < evidence.exit.t
+
+
+def test_a_taken_port_is_proven(run) -> None:  # type: ignore[no-untyped-def]
+    evidence = run(tiny(), faults=[before_launch(port_taken())])
+    assert evidence.fault["proven"]
+    assert evidence.exit.status == 1
+    assert evidence.output.matching("address already in use")
+
+
+def test_what_the_target_does_not_declare_is_unsupported(run, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(Unsupported, match=r"provoke\.load_failure"):
+        run(tiny(), faults=[before_launch(load_failure())])
+    with pytest.raises(Unsupported, match="no port named grpc"):
+        run(tiny(), faults=[before_launch(port_taken("grpc"))])
+    assert not (tmp_path / "evidence" / "x").exists(), "nothing was run, so there is no evidence"
+
+
+def test_a_stranger_on_the_port_is_not_believed(run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    import drainproof.experiment
+    from drainproof.errors import PortTaken
+
+    stranger = socket.create_server(("127.0.0.1", 0))
+    number = stranger.getsockname()[1]
+
+    class Fixed(dict):  # type: ignore[type-arg]
+        def __enter__(self):  # type: ignore[no-untyped-def]
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    monkeypatch.setattr(drainproof.experiment, "reserve", lambda names: Fixed(http=number))
+    sleeper = (sys.executable, "-c", "import time; time.sleep(60)", "{port}")
+    with stranger, pytest.raises(PortTaken, match="another process listens"):
+        run(tiny(command=sleeper))
+
+
+def test_a_load_engine_that_dies_is_our_error_and_the_target_is_ended(run, tmp_path, phases) -> None:  # type: ignore[no-untyped-def]
+    def kill_engine(text: str) -> None:
+        phases.append(text)
+        if text == "SIGTERM":
+            for child in psutil.Process(os.getpid()).children(recursive=True):
+                if "drainproof.load.engine" in " ".join(child.cmdline()):
+                    os.kill(child.pid, signal.SIGKILL)
+
+    laboratory = Laboratory(target=tiny(), folder=tmp_path / "killed", progress=kill_engine)
+    with laboratory, pytest.raises(HarnessError, match="load engine"):
+        experiment = laboratory.experiment(scenario="x", title="x")
+        experiment.run(load=[hold(2)], faults=[at_steady_state(send("SIGTERM"))]).require(accepted_at_signal=1)
+    assert not [
+        p
+        for p in psutil.process_iter(["cmdline"])
+        if str(TINY) in (p.info["cmdline"] or []) and p.ppid() == os.getpid()
+    ]
+
+
+def test_an_interrupted_experiment_has_no_verdict(tmp_path: Path) -> None:
+    class Stop(BaseException):
+        pass
+
+    def interrupt(text: str) -> None:
+        if text == "observing":
+            raise Stop
+
+    with Laboratory(target=tiny("ignore-sigterm"), folder=tmp_path, progress=interrupt) as laboratory:
+        began = time.monotonic()
+        with pytest.raises(Stop):
+            laboratory.experiment(scenario="x", title="x").run(faults=[after(0.0, send("SIGTERM"))])
+        assert time.monotonic() - began < 60
+    with pytest.raises(HarnessError, match="aborted by Stop"):
+        conclude(tmp_path / "x")
