@@ -218,6 +218,15 @@ def test_a_load_engine_that_dies_is_our_error_and_the_target_is_ended(run, tmp_p
     ]
 
 
+def test_a_measurement_on_a_starved_machine_is_made_again(run, tmp_path, phases, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    answers = [["the load engine got no processor time"], []]
+    monkeypatch.setattr("drainproof.evidence.Evidence.starvation", lambda self: answers.pop(0))
+    evidence = run(tiny(), load=[once(1)], faults=[at_steady_state(send("SIGTERM"))])
+    assert not answers and evidence.exit is not None
+    assert "this machine was too busy to measure; once more" in phases
+    assert (tmp_path / "evidence" / "discarded" / "x-1" / "ledger.jsonl").exists()
+
+
 def test_an_interrupted_experiment_has_no_verdict(tmp_path: Path) -> None:
     class Stop(BaseException):
         pass

@@ -34,6 +34,13 @@ FAST, SLOW, ENDLESS = "@fast", "@slow", "@endless"
 """Stand for a request of the target in a stream: its shortest, its longest that ends, and one that never ends."""
 
 
+ATTEMPTS = 3
+"""So often an experiment is made where *our* processes got too little of the machine. The target is never a reason."""
+
+DISCARDED = "discarded"
+"""The folder beside the evidence that keeps attempts which measured nothing."""
+
+
 class Experiment(Protocol):
     """What the `experiment` fixture gives to a scenario: live, or judged again from saved evidence."""
 
@@ -138,6 +145,30 @@ class LiveExperiment:
         streams = resolve_load(load, self.target)
         observer = observe or UntilGone()
         self.folder = self._folder
+        for attempt in range(1, ATTEMPTS + 1):
+            self._attempt(streams, faults, workers, observer, restart=restart)
+            evidence = conclude(self._folder)
+            if attempt == ATTEMPTS or not evidence.starvation():
+                break
+            self._progress("this machine was too busy to measure; once more")
+            self._set_aside(attempt)
+        return evidence
+
+    def _set_aside(self, attempt: int) -> None:
+        """Keeps the evidence of an attempt that measured nothing, out of the way of the next one."""
+        aside = self._folder.parent / DISCARDED
+        aside.mkdir(exist_ok=True)
+        self._folder.rename(aside / f"{self._folder.name}-{attempt}")
+
+    def _attempt(
+        self,
+        streams: tuple[Stream, ...],
+        faults: Sequence[Injection],
+        workers: int,
+        observer: Observer,
+        *,
+        restart: bool,
+    ) -> None:
         with Recorder(folder=self._folder) as recorder, ExitStack() as cleanup:
             ports = cleanup.enter_context(reserve(names=self.target.ports))
             bench = Bench(
@@ -174,7 +205,6 @@ class LiveExperiment:
             except BaseException as error:
                 recorder.event("stopped", error="HarnessError", text=f"aborted by {type(error).__name__}: {error}")
                 raise
-        return conclude(self._folder)
 
 
 def conclude(folder: Path) -> Evidence:

@@ -116,9 +116,18 @@ class Evidence:
         if not path.exists():
             return Ledger(requests=(), connections=(), summary=None)
         ledger = ledgers.read(path)
-        if problems := ledger.problems():
+        if problems := ledger.problems(since=self._measured_since):
             raise HarnessError("; ".join(problems))
         return ledger
+
+    def starvation(self) -> list[str]:
+        """What says that this machine was too busy to measure; empty where it was not."""
+        path = self.folder / LEDGER
+        return ledgers.read(path).starvation(since=self._measured_since) if path.exists() else []
+
+    @property
+    def _measured_since(self) -> float:
+        return float(self.faults[0]["t"]) if self.faults else 0.0
 
     @cached_property
     def history(self) -> History:

@@ -72,6 +72,12 @@ class RequestRecord:
         return self.cause is None
 
     @property
+    def lag(self) -> float:
+        """Seconds that it left behind its schedule; 0 in closed loops, which have none."""
+        begun = self.connect_start if self.connect_start is not None else self.send_start
+        return 0.0 if begun is None else begun - self.due
+
+    @property
     def latency(self) -> float:
         """Seconds from the moment it was due until its end."""
         return self.end - self.due
@@ -136,8 +142,11 @@ class Ledger:
     connections: tuple[ConnectionRecord, ...]
     summary: LedgerSummary | None
 
-    def problems(self) -> list[str]:
-        """Why this ledger cannot be the ground of a verdict; empty where issued == recorded == unique ids."""
+    def problems(self, *, since: float = 0.0) -> list[str]:
+        """Why this ledger cannot be the ground of a verdict; empty where issued == recorded == unique ids.
+
+        `since`: see `starvation`, which is part of it.
+        """
         if self.summary is None:
             return ["the load engine did not end in order: its ledger has no summary"]
         found = []
@@ -152,12 +161,23 @@ class Ledger:
             found.append(f"Locust counted {counted} requests (aborted ones included) of {self.summary.issued} issued")
         if self.summary.starved:
             found.append(f"{self.summary.starved} requests could not leave: {self._shortage()}")
-        if self.summary.worst_stall > MAX_STALL:
+        return found + self.starvation(since=since)
+
+    def starvation(self, *, since: float = 0.0) -> list[str]:
+        """What says that the machine was too busy for this measurement: our trouble, not the target's.
+
+        Requests that were due before the moment `since` (the fault) may have left late: what happened to the schedule
+        before the fault changes no verdict.
+        """
+        found = []
+        if self.summary is not None and self.summary.worst_stall > MAX_STALL:
             found.append(f"the load engine got no processor time for {self.summary.worst_stall:.2f} s")
-        if self.summary.late_due > MAX_LATE_SHARE * max(self.summary.scheduled, 1):
+        due = [r for r in self.requests if r.due >= since]
+        late = [r.lag for r in due if r.lag > LATE]
+        if len(late) > MAX_LATE_SHARE * len(due):
             found.append(
-                f"the load engine could not keep its schedule: {self.summary.late_due} of {self.summary.scheduled} "
-                f"requests left more than {LATE} s late (worst {self.summary.worst_lag:.2f} s)"
+                f"the load engine could not keep its schedule: {len(late)} of {len(due)} requests left more than "
+                f"{LATE} s late (worst {max(late):.2f} s)"
             )
         return found
 
