@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -84,6 +85,19 @@ class TestRun:
         assert read.summary is not None
         assert (read.summary.aborted, read.summary.locust_requests) == (3, 0)
 
+    def test_a_stop_in_the_middle_of_everything_reconciles(
+        self, engine: LoadEngine, server: FaultyServer, tmp_path: Path
+    ) -> None:
+        streams = (
+            Steady(name="fast", request="hang", rate=2000),
+            Steady(name="kept", request="ok", rate=300),
+            Hold(name="hold", request="ok", in_flight=10, stagger=0.2),
+        )
+        for number in range(5):
+            with engine.run(plan=plan_for(server.port, *streams), ledger=tmp_path / str(number)) as run:
+                soon(run, lambda p, least=number: p.recorded > 3 + least)
+                finished(run, grace=0)
+
     def test_wait_for_gives_up_in_time(self, engine: LoadEngine, server: FaultyServer, path: Path) -> None:
         with engine.run(plan=plan_for(server.port), ledger=path) as run:
             begin = time.monotonic()
@@ -153,6 +167,14 @@ class TestTrouble:
         with pytest.raises(HarnessError, match="File exists"):
             engine.run(plan=plan, ledger=tmp_path / "taken")
         assert (tmp_path / "taken").read_text() == "evidence"
+
+    def test_a_full_disk_is_an_error_of_ours(self, engine: LoadEngine, server: FaultyServer, path: Path) -> None:
+        with engine.run(plan=plan_for(server.port, Steady(name="s", request="ok", rate=100)), ledger=path) as run:
+            assert run.pid is not None
+            resource.prlimit(run.pid, resource.RLIMIT_FSIZE, (3000, 3000))
+            with pytest.raises(HarnessError, match=r"(?s)the load engine failed:.*File too large"):
+                soon(run, lambda p: p.recorded > 10**6)
+        assert ledger.read(path).summary is None
 
     def test_a_killed_zygote_is_reported_once_and_replaced(self, server: FaultyServer, tmp_path: Path) -> None:
         with LoadEngine() as engine:

@@ -5,6 +5,7 @@ Importing this module imports Locust, which patches the process: only the zygote
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -59,7 +60,10 @@ def play(*, line: int, watch: tuple[int, ...]) -> None:
     watchers = [hub.loop.io(handle, READ) for handle in watch]
     for watcher in watchers:
         watcher.start(run.die)
-    run.play()
+    try:
+        run.play()
+    except Exception as error:
+        run.on_error("the run", type(error), error, error.__traceback__)
 
 
 class Line:
@@ -127,9 +131,9 @@ class Run:
         load.stop()
         self._change("stopping")
         load.ordinary.join(timeout=grace)
-        gevent.get_hub().loop.run_callback(load.abort)
-        load.ordinary.join()
-        load.lasting.join()
+        while load.ordinary or load.lasting:  # again, because an arrival that was just due may only now begin
+            gevent.get_hub().loop.run_callback(load.abort)
+            gevent.sleep(0.001)
         load.close()
         runner.quit()
         ticker.kill()
@@ -155,8 +159,9 @@ class Run:
 
     def die(self) -> NoReturn:
         """The driver or the zygote is gone: nobody will ask for the rest of this run. Keeps what the ledger has."""
-        if self._sink is not None:
-            self._sink.flush()
+        with contextlib.suppress(OSError):  # a full disk may be what this run dies of
+            if self._sink is not None:
+                self._sink.flush()
         os._exit(FAILED)
 
     def on_error(self, context: Any, kind: Any, value: Any, trace: Any) -> None:
@@ -165,7 +170,7 @@ class Run:
             return
         text = "".join(traceback.format_exception(kind, value, trace))
         os.write(2, text.encode())
-        self._line.say({"event": "error", "text": f"{context!r}: {text}"})
+        self._line.say({"event": "error", "text": f"{context}: {text}"})
         self.die()
 
     def _wait_for_stop(self) -> float:

@@ -39,7 +39,10 @@ class Template:
 
     def what_is_wrong(self, *, token: str, status: int, body: bytes, received: int) -> str | None:
         """Why a complete answer is not the right one; None if it is. `received`: how long its body was."""
-        wrong = what_is_wrong(request=self.request, token=token, status=status, body=body)
+        try:
+            wrong = what_is_wrong(request=self.request, token=token, status=status, body=body)
+        except RecursionError:
+            wrong = "the body is JSON that is nested too deeply to be read"
         if wrong is not None and received > len(body) and self.keeps_body:
             wrong += f" (only the first {len(body)} of its {received} bytes were looked at)"
         return wrong
