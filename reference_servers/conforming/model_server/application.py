@@ -30,7 +30,13 @@ class Exchange:
         self.scope = scope
         self.receive = receive
         self.send = send
+        self.task: asyncio.Task[None] | None = asyncio.current_task()
         self.answering = False
+
+    def cancel(self) -> None:
+        """Ends it; see `Application.give_up`."""
+        if self.task is not None:
+            self.task.cancel()
 
     async def body(self) -> bytes:
         """The whole request body. Raises ClientGoneError."""
@@ -47,7 +53,7 @@ class Exchange:
         """Sends `value` as JSON. From the stop signal on every answer says that the connection closes after it."""
         body = json.dumps(value).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-        if self.application.draining:
+        if self.application.takes_leave:
             headers.append((b"connection", b"close"))
         self.answering = True
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
@@ -63,6 +69,8 @@ class Application:
         self.model = model
         self.ready = False
         self.draining = False
+        self.exchanges: dict[Exchange, None] = {}
+        """The requests in progress, oldest first."""
         self.routes: dict[tuple[str, str], Callable[[Exchange], Awaitable[None]]] = {
             ("GET", "/ready"): self.readiness,
             ("GET", "/live"): self.liveness,
@@ -74,6 +82,7 @@ class Application:
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """The ASGI entry point."""
         exchange = Exchange(application=self, scope=scope, receive=receive, send=send)
+        self.exchanges[exchange] = None
         route = self.routes.get((scope["method"], scope["path"]))
         try:
             if route is None:
@@ -83,9 +92,19 @@ class Application:
         except ClientGoneError:
             pass
         except asyncio.CancelledError:
-            # Only the drain's bound cancels a request. Swallowed on purpose: this is the task's own end.
-            if not exchange.answering:
-                await exchange.answer(503, {"error": "the server is stopping"})
+            await self.give_up(exchange)  # swallowed on purpose: nobody waits for this task
+        finally:
+            del self.exchanges[exchange]
+
+    @property
+    def takes_leave(self) -> bool:
+        """Whether answers say that the server closes the connection after them."""
+        return self.draining
+
+    async def give_up(self, exchange: Exchange) -> None:
+        """The end of a request that the drain's bound has cut."""
+        if not exchange.answering:
+            await exchange.answer(503, {"error": "the server is stopping"})
 
     async def readiness(self, exchange: Exchange) -> None:
         """Whether new requests are welcome here."""

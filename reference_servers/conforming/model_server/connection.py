@@ -1,4 +1,4 @@
-"""One HTTP connection, on uvicorn's own protocol: knows whether it is in use, and how to close without losing a request."""
+"""One HTTP connection, on uvicorn's own protocol: knows whether it is in use, and how to close losing nothing."""
 
 from __future__ import annotations
 

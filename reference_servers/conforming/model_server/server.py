@@ -167,25 +167,28 @@ class Server(uvicorn.Server):
         while self.server_state.connections or self.server_state.tasks:
             if time.monotonic() >= self.bound:
                 return False
-            self.close_quiet_connections()
+            for connection in self.connections():
+                if self.may_be_closed(connection):
+                    connection.close_unless_something_came()
             await asyncio.sleep(0.01)
         return True
 
-    def close_quiet_connections(self) -> None:
-        """Closes idle and silent connections; one that was used just now may be about to be used again."""
-        for connection in list(self.server_state.connections):
-            assert isinstance(connection, Connection)
-            if not connection.busy and connection.quiet_for() >= self.settings.quiet:
-                connection.close_unless_something_came()
+    def may_be_closed(self, connection: Connection) -> bool:
+        """Whether it is idle or silent; one that was used just now may be about to be used again."""
+        return not connection.busy and connection.quiet_for() >= self.settings.quiet
+
+    def connections(self) -> list[Connection]:
+        """The open connections, the one that was active last at the end."""
+        ours = [connection for connection in self.server_state.connections if isinstance(connection, Connection)]
+        return sorted(ours, key=lambda connection: connection.last_activity)
 
     async def cut_the_rest(self) -> None:
         """At the bound: those who wait for an answer get a 503, the connections of all others are aborted."""
-        log.warning("cutting %d requests at the drain's bound", len(self.server_state.tasks))
-        for task in list(self.server_state.tasks):
-            task.cancel()
+        log.warning("cutting %d requests at the drain's bound", len(self.application.exchanges))
+        for exchange in list(self.application.exchanges):
+            exchange.cancel()
         await asyncio.sleep(0.1)
-        for connection in list(self.server_state.connections):
-            assert isinstance(connection, Connection)
+        for connection in self.connections():
             connection.cut()
         await asyncio.sleep(0)
         await asyncio.gather(*self.server_state.tasks, return_exceptions=True)

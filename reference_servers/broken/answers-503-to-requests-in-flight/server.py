@@ -1,0 +1,29 @@
+"""Answers the older half of its requests in flight with 503 when the stop signal comes (DRAIN-1)."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "conforming"))
+
+import model_server
+
+CROWD = 20
+"""With more requests in flight than that it behaves; losing requests under overload is a defect of its own."""
+
+
+class Server(model_server.Server):
+    def begin_drain(self, reason: str) -> None:
+        if not self.should_exit:
+            asyncio.get_running_loop().call_soon_threadsafe(self.hurry)
+        super().begin_drain(reason)
+
+    def hurry(self) -> None:
+        exchanges = list(self.application.exchanges)
+        if len(exchanges) <= CROWD:
+            for exchange in exchanges[: len(exchanges) // 2]:
+                exchange.cancel()
+
+
+if __name__ == "__main__":
+    model_server.main(model_server.Parts(server=Server))

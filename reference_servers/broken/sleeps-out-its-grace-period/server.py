@@ -1,0 +1,24 @@
+"""Has nothing more to do, and ends only when its grace period is nearly over (DRAIN-8)."""
+
+import asyncio
+import socket
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "conforming"))
+
+import model_server
+
+NEARLY = 3.0
+"""Seconds after the stop signal."""
+
+
+class Server(model_server.Server):
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        await asyncio.sleep(self.drain_began + NEARLY - time.monotonic())
+
+
+if __name__ == "__main__":
+    model_server.main(model_server.Parts(server=Server))

@@ -1,0 +1,17 @@
+"""Waits for connections that have never sent a byte (DRAIN-4)."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "conforming"))
+
+import model_server
+
+
+class Server(model_server.Server):
+    def may_be_closed(self, connection: model_server.Connection) -> bool:
+        return super().may_be_closed(connection) and connection.begun > 0
+
+
+if __name__ == "__main__":
+    model_server.main(model_server.Parts(server=Server))
