@@ -17,13 +17,14 @@ import sys
 
 PORT, SWITCHES = int(sys.argv[1]), set(sys.argv[2:])
 IN_FLIGHT: set[asyncio.Task[None]] = set()
+STOP = asyncio.Event()
 
 
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     task = asyncio.current_task()
     assert task is not None
     try:
-        while True:
+        while not STOP.is_set():
             head = await reader.readuntil(b"\r\n\r\n")
             IN_FLIGHT.add(task)
             path = head.split(b" ")[1].decode()
@@ -32,7 +33,8 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             await asyncio.sleep(body.get("seconds", 0))
             token = "" if "wrong" in SWITCHES else body.get("token", "")
             status = "503 Unavailable" if path == "/ready" and "not-ready" in SWITCHES else "200 OK"
-            writer.write(f"HTTP/1.1 {status}\r\nContent-Length: {len(token)}\r\n\r\n{token}".encode())
+            close = "Connection: close\r\n" if STOP.is_set() else ""
+            writer.write(f"HTTP/1.1 {status}\r\nContent-Length: {len(token)}\r\n{close}\r\n{token}".encode())
             await writer.drain()
             IN_FLIGHT.discard(task)
     except (asyncio.IncompleteReadError, ConnectionError):
@@ -43,14 +45,13 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 async def main() -> None:
-    stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     if "ignore-sigterm" in SWITCHES:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     else:
-        loop.add_signal_handler(signal.SIGTERM, stop.set)
+        loop.add_signal_handler(signal.SIGTERM, STOP.set)
     server = await asyncio.start_server(serve, "127.0.0.1", PORT)
-    await stop.wait()
+    await STOP.wait()
     server.close()
     while IN_FLIGHT:
         await asyncio.sleep(0.01)
