@@ -7,8 +7,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -317,7 +319,7 @@ def test_commands_that_cannot_be_started_say_why(start, tmp_path):
     (tmp_path / "no-line").write_text("\0text")
     for name in ("no-interpreter", "no-line"):
         (tmp_path / name).chmod(0o755)
-    temporary = {path.name for path in Path(keeper_link.__file__).parent.parent.glob("dp-*")}
+    tmp = tmp_path / "tmp"
     for command, reason in {
         ("no-such-command",): "'no-such-command' was not found in any folder of its PATH (/usr/bin:/nowhere)",
         ("./nothing",): "'./nothing' does not exist",
@@ -328,12 +330,12 @@ def test_commands_that_cannot_be_started_say_why(start, tmp_path):
         (): "the command is empty",
     }.items():
         with pytest.raises(CommandNotStarted) as raised:
-            start(list(command), environment={"PATH": "/usr/bin:/nowhere"}, name="my-server")
+            start(list(command), environment={"PATH": "/usr/bin:/nowhere"}, name="my-server", tmp=tmp)
         assert reason in str(raised.value)
         assert str(raised.value).startswith("my-server: ")
+        assert not tmp.exists()
     with pytest.raises(CommandNotStarted, match="working directory '/nowhere' cannot be entered: No such file"):
         start(["true"], working_directory=Path("/nowhere"))
-    assert temporary == {path.name for path in Path(keeper_link.__file__).parent.parent.glob("dp-*")}
 
 
 def test_a_relative_command_is_found_from_the_working_directory(start, tmp_path):
@@ -431,7 +433,7 @@ def test_the_death_of_pytest_is_seen_though_somebody_holds_the_socket(tmp_path, 
         harness.stdout.readline()
         harness.kill()
     holder = eventually(lambda: len(found := born_with(mark)) == 1 and found[0], within=5.0)
-    assert psutil.Process(holder).name() == "sleep"
+    eventually(lambda: psutil.Process(holder).name() == "sleep")
     os.kill(holder, signal.SIGKILL)
 
 
@@ -450,6 +452,41 @@ def test_a_killed_keeper_is_replaced_by_a_sweep(start, tmp_path, eventually):
         instance.processes()
     assert not instance.tmp.exists()
     instance.end()
+
+
+def test_a_keeper_that_fails_leaves_nothing_and_says_why(start, tmp_path, eventually):
+    instance = start(DAEMON + "time.sleep(600)")
+    eventually((tmp_path / "daemon.pid").exists)
+    tree_before = instance.processes()
+    assert len(tree_before) == 2
+    instance._link.tell({"do": "start"})  # without what a start needs
+    with pytest.raises(HarnessError, match="KeyError: 'parent'"):
+        instance.wait_gone(until=soon())
+    assert not any(alive(process) for process in tree_before)
+
+
+def test_launches_leave_no_descriptors_and_no_threads(start):
+    start(["true"]).end()
+
+    def ours():
+        return len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
+
+    before = ours()
+    for _ in range(3):
+        start(SLEEPS).end()
+        with pytest.raises(CommandNotStarted):
+            start(["no-such-command"])
+    assert ours() == before
+
+
+def test_many_instances_at_once(start, tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        instances = list(pool.map(lambda n: start(["sleep", "600"], output=tmp_path / str(n)), range(8)))
+        assert len({instance.pid for instance in instances}) == 8
+        for instance in instances:
+            instance.send(signal.SIGTERM)
+        assert {each.wait_exit(until=soon()).signal for each in instances} == {signal.SIGTERM}
+        list(pool.map(lambda instance: instance.end(), instances))
 
 
 def test_a_keeper_that_is_stopped_does_not_stop_us(start, tmp_path, monkeypatch):

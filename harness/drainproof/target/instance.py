@@ -100,6 +100,10 @@ class Instance(Protocol):
         """The last lines of its output, made fit for a terminal."""
         ...
 
+    def end_processes(self) -> None:
+        """SIGKILLs whatever is left of the tree and waits until it is gone. Its files stay, see `end`."""
+        ...
+
     def end(self) -> None:
         """SIGKILLs whatever is left of the tree, waits until it is gone and removes `tmp`. Idempotent."""
         ...

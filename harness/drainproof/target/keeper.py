@@ -24,6 +24,7 @@ import os
 import select
 import signal
 import socket
+import sys
 from contextlib import suppress
 from time import monotonic
 from typing import Any
@@ -38,8 +39,7 @@ READ = 64 * 1024
 WORK = 0.0005
 """Seconds of JSON making between two looks at the exit of the target."""
 OPEN_PIPES = 0.3
-"""Seconds that a pipe may stay open after the whole tree is gone (a process outside of it was handed the
-descriptor)."""
+"""Seconds that a pipe may stay open after the tree is gone: a process outside of it was handed the descriptor."""
 FREEZE = 3.0
 """Seconds for stopping a tree before it is killed; only a fork bomb takes more than a few milliseconds."""
 KILL = 6.0
@@ -85,11 +85,10 @@ class Keeper:
         """Serves until the parent asks for the end, or is no more."""
         while not self.done:
             ready = {descriptor for descriptor, _ in self.poll.poll(self._timeout())}
-            now = monotonic()
             # The order matters: first what carries a time, then the rest, each with a bounded amount of work.
             if self.wake in ready:
                 self._empty_wake()
-                self._reap(now)
+                self._reap()
             for descriptor in list(self.pipes):
                 if descriptor in ready:
                     self._read(descriptor)
@@ -124,28 +123,26 @@ class Keeper:
         except BlockingIOError:
             pass
 
-    def _reap(self, now: float) -> None:
-        """Takes every child that has ended: the main process, and the orphans of the tree."""
+    def _reap(self) -> None:
+        """Takes every child that has ended: the main process, and the orphans of the tree.
+
+        The clock is read after waitpid, so that the moments told are never before the truth.
+        """
         while not self.gone:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG | WALL)
             except ChildProcessError:
-                self.gone, self.gone_at = True, now
-                self._tell({"event": "gone", "t": now})
+                self.gone, self.gone_at = True, monotonic()
+                self._tell({"event": "gone", "t": self.gone_at})
                 return
             if pid == 0:
                 return
             if pid == self.main and not self.main_exited:
+                now = monotonic()
                 self.main_exited = True
                 code = os.waitstatus_to_exitcode(status)
-                self._tell(
-                    {
-                        "event": "exit",
-                        "t": now,
-                        "code": code if code >= 0 else None,
-                        "signal": -code if code < 0 else None,
-                    }
-                )
+                how = {"code": code, "signal": None} if code >= 0 else {"code": None, "signal": -code}
+                self._tell({"event": "exit", "t": now, **how})
 
     def _read(self, descriptor: int) -> bool:
         """Reads once. False where nothing more is there, or will come."""
@@ -261,7 +258,7 @@ class Keeper:
     def kill(self) -> None:
         """Ends every process of the tree, and sees to it that the output is complete; files are left as they are."""
         if not self.gone:
-            survivors = [[stat.pid, stat.name] for stat in self._kill_tree() if stat.alive]
+            survivors = [[stat.pid, stat.name] for stat in self.kill_tree() if stat.alive]
             left = [] if self.gone else [stat.pid for stat in tree.descendants(os.getpid()) if stat.alive]
             self._tell({"event": "killed", "killed": survivors, "left": left})
         deadline = monotonic() + OPEN_PIPES
@@ -292,10 +289,12 @@ class Keeper:
         self._tell_problem(output.problem)
         self._tell({"event": "output_complete"})
 
-    def _kill_tree(self) -> list[tree.Stat]:
-        """SIGKILL until nobody is left; returns who was there."""
-        with suppress(OSError):  # allowed to root only; without it a fork bomb leaves us our share, and it takes longer
-            os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+    def kill_tree(self) -> list[tree.Stat]:
+        """SIGKILL until nobody is left; returns who was there.
+
+        Real-time priority, where root may take it, made short work of fork bombs too, but lost: waitpid can wait in the
+        kernel for the last steps of a dying thread, which such a keeper does not let run, for up to a second.
+        """
         me = os.getpid()
         frozen = tree.freeze(me, until=monotonic() + FREEZE)
         enough = monotonic() + 0.3
@@ -307,7 +306,7 @@ class Keeper:
         tree.kill([stat.pid for stat in frozen], signal.SIGKILL)
         give_up = monotonic() + KILL
         while not self.gone and monotonic() < give_up:
-            self._reap(monotonic())
+            self._reap()
             if not self.gone:
                 tree.signal_below(me, signal.SIGKILL)
                 select.select([self.wake], [], [], 0.002)
@@ -331,4 +330,12 @@ def main(control: int) -> None:
     kernel.set_name("drainproof-keep")
     connection = socket.socket(fileno=control)
     connection.set_inheritable(False)
-    Keeper(connection).run()
+    keeper = Keeper(connection)
+    try:
+        keeper.run()
+    except BaseException:
+        # A mistake of ours. The parent learns of it by the end of the connection, and shows what stands in stderr.
+        # Still nothing may be left, and the end of the target must not be told as if it were the target's doing.
+        sys.excepthook(*sys.exc_info())
+        connection.close()
+        keeper.kill_tree()

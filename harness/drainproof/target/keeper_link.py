@@ -114,10 +114,13 @@ class KeeperLink:
         with self._closing:
             if self._keeper is not None:
                 self.tell({"do": "end"})
-                self._reader.join(_END)
-                if self._reader.is_alive():
-                    self._keeper.kill()  # it was stopped, or hangs: now the reader finds the line dead, and sweeps
+                if self._reader.ident is None:  # interrupted between its start and the reader's
+                    self._keeper.kill()
+                else:
                     self._reader.join(_END)
+                    if self._reader.is_alive():
+                        self._keeper.kill()  # it was stopped, or hangs: the reader finds the line dead, and sweeps
+                        self._reader.join(_END)
                 self._keeper.wait()
                 self._keeper = None
             self._keeper_end.close()
