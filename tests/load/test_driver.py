@@ -112,7 +112,7 @@ class TestRun:
         plan = plan_for(server.port, Steady(name="s", request="ok", rate=50))
         begin = time.monotonic()
         runs = [engine.run(plan=plan, ledger=tmp_path / f"{n}") for n in range(4)]
-        assert time.monotonic() - begin < 2
+        assert time.monotonic() - begin < 10
         assert len({run.pid for run in runs}) == 4
         for run in runs:
             soon(run, lambda p: p.recorded >= 5)
@@ -123,7 +123,7 @@ class TestRun:
     def test_the_ledger_grows_while_the_run_goes_on(self, engine: LoadEngine, server: FaultyServer, path: Path) -> None:
         with engine.run(plan=plan_for(server.port, Steady(name="s", request="ok", rate=50)), ledger=path) as run:
             soon(run, lambda p: p.recorded >= 1)
-            assert in_time(lambda: len(ledger.read(path).requests) >= 1, 1.0)
+            assert in_time(lambda: len(ledger.read(path).requests) >= 1, 2.0)
             assert ledger.read(path).problems() == ["the load engine did not end in order: its ledger has no summary"]
 
     def test_a_stalled_engine_is_no_measurement(self, engine: LoadEngine, server: FaultyServer, path: Path) -> None:
@@ -131,14 +131,14 @@ class TestRun:
             soon(run, lambda p: p.recorded >= 1)
             assert run.pid is not None
             os.kill(run.pid, signal.SIGSTOP)
-            time.sleep(1.1)
+            time.sleep(2.1)
             os.kill(run.pid, signal.SIGCONT)
             stopped = time.monotonic()
             soon(run, lambda p: p.t > stopped + 0.1)
             run.stop(grace=5)
         problems = ledger.read(path).problems()
         assert (
-            len(problems) == 2 and "no processor time" in problems[0] and "could not keep its schedule" in problems[1]
+            len(problems) == 2 and "stood still" in problems[0] and "could not keep its schedule" in problems[1]
         )
 
 

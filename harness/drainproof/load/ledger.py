@@ -127,7 +127,7 @@ class LedgerSummary:
 LATE = 0.5
 """Seconds behind the schedule from which on an open-loop arrival counts as late."""
 
-MAX_STALL = 1.0
+MAX_STALL = 2.0
 """Seconds that the engine may stand still; a run with a longer pause is no measurement."""
 
 MAX_LATE_SHARE = 0.05
@@ -171,7 +171,7 @@ class Ledger:
         """
         found = []
         if self.summary is not None and self.summary.worst_stall > MAX_STALL:
-            found.append(f"the load engine got no processor time for {self.summary.worst_stall:.2f} s")
+            found.append(f"the load engine stood still for {self.summary.worst_stall:.2f} s: the machine is too busy")
         due = [r for r in self.requests if r.due >= since]
         late = [r.lag for r in due if r.lag > LATE]
         if len(late) > MAX_LATE_SHARE * len(due):
