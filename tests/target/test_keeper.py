@@ -107,7 +107,7 @@ def test_who_holds_a_pipe_from_outside_of_the_tree_does_not_hold_us(start, outpu
 
 
 def test_a_flood_neither_fills_memory_nor_holds_up_the_target(start, output):
-    total = 150_000_000
+    total = 64_000_000
     instance = start(
         "import os\nos.write(1, b'the first line\\n')\nblock = (b'x' * 79 + b'\\n') * 800\n"
         f"for i in range({total} // len(block)):\n    os.write(1, block)\n"
