@@ -41,6 +41,11 @@ def _escaped(found: re.Match[str]) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
+def flat(text: str) -> str:
+    """`text` as printable text on one line, not shortened."""
+    return " ".join(part for part in printable(text).split("\n") if part)
+
+
 def shortened(text: str, width: int) -> str:
     """The first line of `text`, cut to `width` columns; the cut is marked by an ellipsis."""
     first, _, rest = printable(text).strip().partition("\n")

@@ -31,7 +31,8 @@ from drainproof_reports import files
 
 FILE = "junit.xml"
 
-NOT_XML = re.compile("[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufdcf\ufdf0-\ufffd\U00010000-\U0010ffff]")
+PLANES = "".join(f"{chr(plane << 16)}-{chr((plane << 16) + 0xFFFD)}" for plane in range(1, 17))
+NOT_XML = re.compile(f"[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufdcf\ufdf0-\ufffd{PLANES}]")
 """Characters that XML does not have, and those that it advises against."""
 
 ABORTED = "The run did not reach its end: what is missing here was not judged."

@@ -12,6 +12,7 @@ from drainproof.verdict import OUTCOMES, Results
 from drainproof_reports import files
 
 FILE = "results.json"
+SCHEMA = Path(__file__).with_name("results.schema.json")
 FORMAT = 1
 """Grows when something is taken away or changes its meaning; new keys do not change it."""
 

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from drainproof.text import Line, printable, shortened
+from drainproof.text import Line, flat, printable, shortened
 from drainproof.verdict import OUTCOMES, RED, Outcome, Results, Verdict
 
 FULL = 3
@@ -76,15 +76,15 @@ def _red(group: Sequence[Verdict], folder: Path, width: int) -> list[Line]:
 
 def _evidence(verdict: Verdict, folder: Path, width: int) -> list[Line]:
     """What proves a verdict: facts, details, where the rest of it is, and how to see it again."""
-    facts = "   ".join(f"{name} = {_value(value)}" for name, value in list(verdict.facts.items())[:FACTS])
+    facts = "   ".join(f"{flat(name)} = {_value(value)}" for name, value in list(verdict.facts.items())[:FACTS])
     details = [line for line in printable(verdict.details).split("\n") if line.strip()]
     hidden = len(details) - DETAIL_LINES
     return [
         *(_labelled("facts", facts, width) if facts else []),
         *[Line(" " * 6 + "| " + shortened(line, width - 8)) for line in details[:DETAIL_LINES]],
         *([Line(" " * 6 + f"| … {hidden} more lines in results.json")] if hidden > 0 else []),
-        *([Line(f"      {'see':<8} {_joined(folder, verdict.evidence)}")] if verdict.evidence else []),
-        *([Line(f"      {'repeat':<8} {printable(verdict.repeat)}")] if verdict.repeat else []),
+        *([Line(f"      {'see':<8} {flat(_joined(folder, verdict.evidence))}")] if verdict.evidence else []),
+        *([Line(f"      {'repeat':<8} {flat(verdict.repeat)}")] if verdict.repeat else []),
     ]
 
 
@@ -114,7 +114,7 @@ def _brief(verdicts: Sequence[Verdict], width: int) -> list[Line]:
 
 def _closing(results: Results, folder: Path, width: int) -> list[Line]:
     """The last word: what it comes down to, the counts, and where the files are."""
-    name = printable(str(results.target.get("name", "the target")))
+    name = flat(str(results.target.get("name", "the target")))
     broken = list(dict.fromkeys(v.requirement for v in results.verdicts if v.verdict == "fail"))
     unsure = list(dict.fromkeys(v.requirement for v in results.verdicts if v.verdict in ("inconclusive", "error")))
     must = {v.requirement for v in results.verdicts if v.level == "MUST" and v.verdict == "pass"}
@@ -127,8 +127,11 @@ def _closing(results: Results, folder: Path, width: int) -> list[Line]:
         word, style = f"{name} keeps all {len(must)} MUST requirements that were judged.", "green bold"
     else:
         word, style = f"No MUST requirement was judged for {name}.", "yellow bold"
+    numbers = {outcome: sum(v.verdict == outcome for v in results.verdicts) for outcome in OUTCOMES}
     counts = ", ".join(
-        f"{number} {outcome}" for outcome in OUTCOMES if (number := sum(v.verdict == outcome for v in results.verdicts))
+        f"{number} {outcome}{'s' if number > 1 and outcome in ('note', 'error') else ''}"
+        for outcome, number in numbers.items()
+        if number
     )
     scenarios = len({v.scenario for v in results.verdicts})
     lines = [
@@ -147,9 +150,7 @@ def _labelled(label: str, text: str, width: int) -> list[Line]:
 
 def _wrapped(start: str, text: str, width: int, style: str) -> list[Line]:
     """`text` after `start`, wrapped; further lines are indented to where the first one's text begins."""
-    wrapped = textwrap.wrap(
-        printable(text).replace("\n", " "), max(width - len(start), 20), break_on_hyphens=False, break_long_words=False
-    )
+    wrapped = textwrap.wrap(flat(text), max(width - len(start), 20), break_on_hyphens=False, break_long_words=False)
     return [Line((start if i == 0 else " " * len(start)) + part, style) for i, part in enumerate(wrapped or [""])]
 
 

@@ -46,16 +46,29 @@ def activate(config: pytest.Config, wanted: Wanted) -> None:
     if wanted.scenarios_only and not config.getoption("file_or_dir", None):
         config.args, config.option.pyargs = collection.args_for(run.packages), True
         config.args_source = config.ArgsSource.ARGS
+    _distribute(config)
+    _register(config, run, reports)
+
+
+def _distribute(config: pytest.Config) -> None:
+    """Makes pytest-xdist keep the checks of a scenario together, and not replace a worker that died.
+
+    With whole classes as its units, it gives the test that killed a worker to the next one, and then waits for ever for
+    units that have nothing left (seen in 3.8).
+    """
     if config.getoption("dist", "no") in SPREAD:
         config.option.dist = "loadscope"
-    _register(config, run, reports)
+    if config.getoption("maxworkerrestart", "") is None:
+        config.option.maxworkerrestart = "0"
 
 
 def _open(config: pytest.Config, wanted: Wanted) -> Run:
     found = packages.scenario_packages(config)
     archive: Archive | None = None
+    saved: dict[str, list[str]] = {}
     if wanted.evidence is not None:
         folder = folders.find_evidence(wanted.evidence, option=wanted.name)
+        saved = folders.read_session(folder, option=wanted.name)
         archive = config.hook.pytest_drainproof_archive(config=config, folder=folder)
         assert archive is not None  # the default implementation never gives None
         target = archive.target
@@ -63,7 +76,15 @@ def _open(config: pytest.Config, wanted: Wanted) -> Run:
         assert wanted.target is not None  # one of the two is set
         target = _load(wanted.target)
         folder = Path()
-    run = Run(config=config, wanted=wanted, target=target, packages=found, evidence_folder=folder, archive=archive)
+    run = Run(
+        config=config,
+        wanted=wanted,
+        target=target,
+        packages=found,
+        evidence_folder=folder,
+        archive=archive,
+        saved_checks=saved,
+    )
     if run.only_collects:
         return run
     if run.in_worker:

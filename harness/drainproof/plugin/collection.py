@@ -22,7 +22,7 @@ import pytest
 
 from drainproof import requirement
 from drainproof.errors import UserError
-from drainproof.plugin import fixtures, folders, naming
+from drainproof.plugin import fixtures, naming
 from drainproof.plugin.packages import ScenarioPackage
 from drainproof.plugin.run import Run
 from drainproof.target.description import Target
@@ -162,7 +162,7 @@ class Collection:
 
     def _leave_what_was_run(self, items: list[pytest.Item]) -> None:
         """Deselects the checks that the saved run did not have."""
-        saved = folders.read_session(self.run.evidence_folder, option=self.run.wanted.name)
+        saved = self.run.saved_checks
         kept: list[pytest.Item] = []
         dropped: list[pytest.Item] = []
         for item in items:

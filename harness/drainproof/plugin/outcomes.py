@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import textwrap
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -191,7 +192,7 @@ def _first_line(text: str) -> str:
 
 
 def _rest(text: str) -> str:
-    return text.strip().partition("\n")[2].strip("\n")
+    return textwrap.dedent(text.strip().partition("\n")[2]).strip("\n")
 
 
 def _words_of(item: pytest.Item) -> tuple[str, str]:

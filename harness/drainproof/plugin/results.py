@@ -20,8 +20,8 @@ from drainproof.plugin.run import Run
 from drainproof.text import json_value
 from drainproof.verdict import Results, Verdict
 
-SHARE = 0.05
-"""The share of a session's time that may be spent on writing reports before its end."""
+SHARE, CREDIT = 0.05, 1.0
+"""The share of a session's time, and the seconds on top, that may be spent on writing reports before its end."""
 
 
 class ResultsKeeper:
@@ -35,7 +35,8 @@ class ResultsKeeper:
         self._began = time.monotonic()
         self._active = False
         self._ended = False
-        self._may_write_from = 0.0
+        self._lost_worker = False
+        self._spent = 0.0
         self._versions: dict[str, Any] = {}
         self.problem = ""
         """Why a report could not be written; empty if they all were."""
@@ -59,7 +60,7 @@ class ResultsKeeper:
             verdicts=tuple(self._verdicts.values()),
             started=self._started,
             seconds=round(time.monotonic() - self._began, 3),
-            aborted=not self._ended,
+            aborted=self._lost_worker or not self._ended,
             command=shlex.join(["pytest", *map(str, run.config.invocation_params.args)]),
         )
 
@@ -99,9 +100,14 @@ class ResultsKeeper:
             self.scenario_ended()
         return result
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, error: object) -> None:
+        """A worker of pytest-xdist that dies takes tests with it that are not run any more."""
+        self._lost_worker = self._lost_worker or error is not None
+
     def scenario_ended(self) -> None:
         """Writes the reports, unless too much of the time went into that already."""
-        if self._active and time.monotonic() >= self._may_write_from:
+        if self._active and self._spent <= CREDIT + SHARE * (time.monotonic() - self._began):
             self._write()
 
     @pytest.hookimpl(tryfirst=True)
@@ -126,8 +132,7 @@ class ResultsKeeper:
             self.problem = f"a report failed: {type(error).__name__}: {error}"
         else:
             self.problem = ""
-        took = time.monotonic() - began
-        self._may_write_from = time.monotonic() + took / SHARE
+        self._spent += time.monotonic() - began
 
 
 def _of_crashed_worker(report: pytest.TestReport) -> Verdict:

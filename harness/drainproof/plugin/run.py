@@ -55,6 +55,8 @@ class Run:
     """Where the evidence of this run belongs, or lies."""
     archive: Archive | None
     """The saved evidence; None in a run against the real target."""
+    saved_checks: dict[str, list[str]] = field(default_factory=dict)
+    """By scenario id, the checks that the saved run had."""
     progress: Callable[[str], None] = silent
     """Takes the phases of the experiment that runs."""
     scenario: Scenario | None = None
