@@ -141,6 +141,7 @@ def differences(read: ledger.Ledger, seen: bytes, state: bytes, totals: Counter[
             "answered, says the ledger": len(right),
             "killed between the answer and its count": len(open_ended),
             "  of these answered": len(open_ended & right),
+            "refused, or never acknowledged by the target's kernel": len(unseen),
         }
     )
     totals.update(f"lost: {r.phase} x {r.cause}" for r in read.requests if r.cause is not None)
