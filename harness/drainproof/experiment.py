@@ -230,8 +230,6 @@ class _Run:
     restart: bool
     facilities: Facilities
     progress: Callable[[str], None]
-    last_fault: float = 0.0
-    """The moment of the last fault so far, or of the launch."""
 
     def go(self, cleanup: ExitStack) -> None:
         """Runs all steps. `cleanup` outlives them and ends whatever they started, in reverse order."""
@@ -247,16 +245,12 @@ class _Run:
         cleanup.callback(instance.end)
         sampler = Sampler(instance=instance, target=bench.target, write=self.recorder.sample, note=baseline.note)
         cleanup.enter_context(sampler)
-        in_start_up = [i for i in self.faults if i.moment.before_ready]
-        for injection in in_start_up:
-            self._inject(injection)
-        if not in_start_up:
+        if not any(i.moment.before_ready for i in self.faults):
             self._start_up()
             self._load(cleanup)
-            for injection in self.faults:
-                self._inject(injection)
+        self._inject()
         self.progress("observing")
-        self.observer.observe(bench, since=self.last_fault)
+        self.observer.observe(bench, since=bench.last)
         record("observed")
         if bench.load is not None:
             bench.load.stop(grace=1.0 if instance.exit_status() is not None else 0.0)
@@ -282,7 +276,7 @@ class _Run:
         instance = self._spawn(output=self.recorder.folder / OUTPUT, tmp=tmp)
         self.bench.instance = instance
         self.recorder.event("launch", t=instance.started, pid=instance.pid)
-        self.last_fault = instance.started
+        self.bench.last = instance.started
         return instance
 
     def _start_up(self) -> None:
@@ -312,14 +306,15 @@ class _Run:
         cleanup.callback(bench.load.end)
         self.recorder.event("load")
 
-    def _inject(self, injection: Injection) -> None:
+    def _inject(self) -> None:
         bench = self.bench
-        injection.moment.wait(bench)
-        proof = injection.fault.inject(bench)
-        self.recorder.event("fault", moment=injection.moment.describe(), **proof)
-        self.last_fault = max(self.last_fault, proof["t"])
-        name = injection.fault.signal if isinstance(injection.fault, SignalFault) else proof["kind"]
-        self.progress(name)
+        armed = [(injection, injection.fault.arm(bench)) for injection in self.faults]
+        for injection, trigger in armed:
+            injection.moment.wait(bench)
+            proof = trigger()
+            bench.last = max(bench.last, proof["t"])
+            self.recorder.event("fault", moment=injection.moment.describe(), **proof)
+            self.progress(injection.fault.signal if isinstance(injection.fault, SignalFault) else proof["kind"])
 
     def _start_again(self, cleanup: ExitStack) -> None:
         """Launches the target once more on the same ports, waits until it serves, and ends it."""

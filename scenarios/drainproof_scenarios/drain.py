@@ -36,13 +36,13 @@ from drainproof_scenarios._facts import Facts, ended, exit_facts, rounded
 IN_FLIGHT = 8
 """Requests that are held in flight."""
 
-ENOUGH = 6
-"""How many of them must be in flight and read by the server when the signal comes: one may just have been answered."""
+ENOUGH = IN_FLIGHT // 2
+"""How many of them must be in flight and read by the server when the signal comes: some may just have been answered."""
 
 
-def _half(experiment: Experiment) -> float:
+def _half(run: Experiment | Evidence) -> float:
     """Half the duration of the slow request: over it the held requests are spread."""
-    return experiment.target.slow().duration / 2
+    return run.target.slow().duration / 2
 
 
 class TestStopUnderLoad:
@@ -229,8 +229,9 @@ class TestStopUnderLoad:
         assert evidence.exit is not None
         t = evidence.fault["t"]
         closing = evidence.listener_closed
-        answered = evidence.requests.accepted().last_answer()
-        if answered is None or closing is None:
+        waited_for = evidence.requests.accepted().last_answer()
+        answered = evidence.requests.fate("right").last_answer()
+        if waited_for is None or answered is None or closing is None:
             raise Inconclusive("no request that was in flight was answered, so the order cannot be seen")
         path = evidence.target.readiness
         ready_late = [
@@ -240,13 +241,17 @@ class TestStopUnderLoad:
         ]
         facts(
             listener_closed_after_s=[rounded(closing.earliest - t), rounded(closing.latest - t)],
+            last_in_flight_answered_after_s=rounded(waited_for - t),
             last_answer_after_s=rounded(answered - t),
             **exit_facts(evidence),
         )
         assert not ready_late, "it was ready after it had closed its listener"
+        if closing.earliest >= answered and waited_for - t < _half(evidence):
+            raise Inconclusive("every request was answered too soon after the signal to see what was closed first")
+        facts.summary("its listener was closed before its last answer")
         assert closing.earliest < answered, (
             f"its listener was still open {closing.earliest - t:.2f} s after the signal, "
-            f"when the last request in flight had been answered for {closing.earliest - answered:.2f} s"
+            f"although its last answer had come after {answered - t:.2f} s"
         )
 
 
@@ -267,7 +272,7 @@ class TestIdleConnections:
     @requirement("DRAIN-4")
     def test_idle_connections_do_not_delay_the_exit(self, evidence: Evidence, facts: Facts) -> None:
         """It does not wait for connections that are idle, or that never sent a byte."""
-        evidence.require(idle_at_signal=ENOUGH)
+        evidence.require(idle_at_signal=6)
         released, answered = evidence.moment("idle_released"), evidence.moment("answered")
         settle = evidence.policy.settle_time
         waited = released is not None and evidence.exit is not None and evidence.exit.t - released <= settle
@@ -425,7 +430,7 @@ class TestOverload:
         """DRAIN-1 and DRAIN-2 hold although there is more work than it can do."""
         evidence.require(in_flight_at_signal=CROWD)
         _drain.later_ones_are_treated_well(evidence, facts)
-        _drain.accepted_are_answered(evidence, facts, at_least=CROWD // 2)
+        _drain.accepted_are_answered(evidence, facts, at_least=CROWD // 4)
 
 
 CROWD = 32

@@ -30,6 +30,8 @@ class Bench:
     """Added to the end of the command at the launch."""
     instance: Instance | None = None
     load: LoadRun | None = None
+    last: float = 0.0
+    """When the last fault was injected, or the target launched."""
     cleanup: list[Callable[[], None]] = field(default_factory=list)
     """Called at the end of the experiment, last first."""
 
@@ -45,6 +47,10 @@ class Bench:
         return self.ports["http"]
 
 
+Trigger = Callable[[], dict[str, Any]]
+"""Does it and returns the proof: JSON values with `t` (when), `kind`, `proven` (bool) and `because` (a sentence)."""
+
+
 class Fault(Protocol):
     """Something bad that is done to a target."""
 
@@ -54,8 +60,12 @@ class Fault(Protocol):
     def prepare(self, bench: Bench) -> None:
         """Called before the launch."""
 
-    def inject(self, bench: Bench) -> dict[str, Any]:
-        """Does it and returns the proof: JSON values with `t` (when), `kind`, `proven` (bool), `because` (sentence)."""
+    def arm(self, bench: Bench) -> Trigger:
+        """Everything that takes time is done here; the trigger that it returns acts at once.
+
+        Called when the target runs, before the first fault's moment is waited for. Between the moment (a condition that
+        holds now) and the fault nothing may be slow, or the condition is gone on a busy machine.
+        """
 
     def describe(self) -> dict[str, Any]:
         """The fault as JSON values, for the evidence."""

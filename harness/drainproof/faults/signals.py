@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from drainproof.faults.bench import Bench
+from drainproof.faults.bench import Bench, Trigger
 from drainproof.probes import processes, sockets
 from drainproof.target.description import Target
 from drainproof.target.instance import Instance
@@ -42,11 +42,15 @@ class SignalFault:
         """The fault as JSON values."""
         return {"kind": "signal", "signal": self.signal, "recipient": self.recipient}
 
-    def inject(self, bench: Bench) -> dict[str, Any]:
+    def arm(self, bench: Bench) -> Trigger:
+        """Finds out who is who; the trigger is quick."""
+        instance = bench.running
+        who = {"main": _describe_main(instance), "members": sorted(process.pid for process in instance.processes())}
+        return lambda: self._inject(bench, who)
+
+    def _inject(self, bench: Bench, who: dict[str, Any]) -> dict[str, Any]:
         """Reads the socket table, sends the signal, and waits until the main process has taken it."""
         instance, number = bench.running, signals.Signals[self.signal]
-        described = _describe_main(instance)
-        members = sorted(process.pid for process in instance.processes())
         before = time.monotonic()
         try:
             state = processes.signal_state(pid=instance.pid)
@@ -66,8 +70,7 @@ class SignalFault:
             because=_because(self.signal, state, number, taken=proven, exited=exited is not None),
             taken=taken,
             disposition=state.disposition(number),
-            main=described,
-            members=members,
+            **who,
             sockets=table,
         )
 

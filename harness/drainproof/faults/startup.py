@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from drainproof.errors import Unsupported
-from drainproof.faults.bench import Bench
+from drainproof.faults.bench import Bench, Trigger
 from drainproof.load.attempt import attempt
 from drainproof.target.description import Target
 
@@ -45,8 +45,12 @@ class PortTaken:
         """The fault as JSON values."""
         return {"kind": "port_taken", "port_name": self.port}
 
-    def inject(self, bench: Bench) -> dict[str, Any]:
-        """The proof: nobody else can bind the port now."""
+    def arm(self, bench: Bench) -> Trigger:
+        """The port is taken already; the trigger proves it."""
+        return lambda: self._proof(bench)
+
+    def _proof(self, bench: Bench) -> dict[str, Any]:
+        """Nobody else can bind the port now."""
         number = bench.ports[self.port]
         proof = {**self.describe(), "t": time.monotonic(), "port": number}
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
@@ -81,9 +85,9 @@ class LoadFailure:
         """The fault as JSON values."""
         return {"kind": "load_failure"}
 
-    def inject(self, bench: Bench) -> dict[str, Any]:
-        """The proof that the target was started that way."""
-        return {
+    def arm(self, bench: Bench) -> Trigger:
+        """The target was started that way; the trigger says so."""
+        return lambda: {
             **self.describe(),
             "t": time.monotonic(),
             "proven": True,
@@ -113,7 +117,11 @@ class FatalRequest:
         """The fault as JSON values."""
         return {"kind": "fatal_request"}
 
-    def inject(self, bench: Bench) -> dict[str, Any]:
+    def arm(self, bench: Bench) -> Trigger:
+        """Nothing takes time."""
+        return lambda: self._inject(bench)
+
+    def _inject(self, bench: Bench) -> dict[str, Any]:
         """Sends it once; whatever the answer, the proof is that its bytes were taken."""
         assert bench.target.fatal is not None
         before = time.monotonic()
