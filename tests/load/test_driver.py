@@ -137,9 +137,7 @@ class TestRun:
             soon(run, lambda p: p.t > stopped + 0.1)
             run.stop(grace=5)
         problems = ledger.read(path).problems()
-        assert (
-            len(problems) == 2 and "stood still" in problems[0] and "could not keep its schedule" in problems[1]
-        )
+        assert len(problems) == 2 and "stood still" in problems[0] and "could not keep its schedule" in problems[1]
 
 
 class TestTrouble:
