@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import pytest
 
 FOREIGN_OPTION = """
@@ -11,6 +13,8 @@ def pytest_addoption(parser):
     parser.addoption("--report-dir", type=int, default=7)
 """
 FOREIGN_TEST = """
+import importlib.util
+
 import pytest
 
 @pytest.fixture
@@ -81,7 +85,7 @@ def test_locusts_plugin_may_be_active_or_not(inner, locust):
     inner.write("test_it.py", "def test_it(pytestconfig): pass")
     inner.run(*locust, "test_it.py", target=False).assert_outcomes(passed=1)
     assert inner.run(*locust).ret == 0
-    if not locust:
+    if not locust and importlib.util.find_spec("pytest_locust"):
         inner.write("test_it.py", "def test_it(pytestconfig): assert pytestconfig.getoption('--host') == 'http://x'")
         inner.run("--host", "http://x", "test_it.py", target=False).assert_outcomes(passed=1)
 

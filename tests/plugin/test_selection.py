@@ -135,7 +135,6 @@ def test_only_scenarios_run_without_paths(inner):
         addopts = --strict-markers -m unit -k nothing -n 4 --deselect standin_scenarios -x
         markers = unit: of the user
         filterwarnings = error
-        collect_imported_tests = false
         """,
     )
     result = inner.run()

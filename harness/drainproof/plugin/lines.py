@@ -38,6 +38,8 @@ class Screen:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._reporter: pytest.TerminalReporter | None = config.pluginmanager.get_plugin("terminalreporter")
+        terminal: object = getattr(self._reporter, "isatty", False)  # a plain value in older versions of pytest
+        self._on_terminal = bool(terminal() if callable(terminal) else terminal)
         self._preliminary = False
         self._unicode = "utf" in str(getattr(sys.__stdout__, "encoding", "")).lower()
 
@@ -48,7 +50,7 @@ class Screen:
 
     def preliminary(self, text: str) -> None:
         """Shows `text` until the next line comes, where a terminal can do that."""
-        if self._reporter is not None and self._reporter.isatty():
+        if self._on_terminal:
             shown = shortened(text, self.width - 1)
             self._write(lambda reporter: reporter.rewrite(self._encodable(shown), erase=True))
             self._preliminary = True
@@ -101,6 +103,9 @@ class LiveOutput:
             return
         if session.items and all(CHECK in item.stash for item in session.items):
             reporter.showfspath = False
+            reporter._show_progress_info = (
+                False  # older versions of pytest print [100%] even where they printed nothing
+            )
             self._screen = Screen(config)
             self._screen.lines([Line("")])
             self._run.progress = self._phase
