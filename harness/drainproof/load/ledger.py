@@ -62,9 +62,8 @@ class RequestRecord:
     error: str | None
     acknowledged: bool | None = None
     """For a failed request: the target's kernel had acknowledged every byte of it (TCP_INFO, `tcpi_bytes_acked`).
-
-    `False`: the request did not get there completely, so no server could have answered it: the connection was closed
-    before. `None`: not known, as after a reset, which can overtake an acknowledgement that the kernel delayed."""
+    `False`: the connection was closed before the request got there, so no server could have answered it; that also
+    goes for a target whose FIN was there when the request left. `None`: not known."""
 
     @property
     def answered(self) -> bool:

@@ -41,6 +41,7 @@ class Attempt:
         "connected",
         "connection",
         "counter",
+        "crossed",
         "due",
         "end",
         "error",
@@ -82,6 +83,8 @@ class Attempt:
         self.cause: Any = None
         self.error: str | None = None
         self.acknowledged: bool | None = None
+        self.crossed = False
+        """The target had closed the connection for writing when the request left."""
         self.connection: Any = None
         """The `http.Connection` that carries it."""
         self.starved = False

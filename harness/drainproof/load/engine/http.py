@@ -51,6 +51,9 @@ READ, WRITE = 1, 2
 OWN_SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
 """Errors of a connection attempt that never left this machine's kernel: they say nothing about the target."""
 
+_CLOSE_WAIT = b"\x08"
+"""The state at the beginning of `struct tcp_info`."""
+
 RESETS = {errno.ECONNRESET, errno.EPIPE}
 
 _BUFFER = bytearray(1 << 18)
@@ -147,6 +150,8 @@ class Connection:
             if not isinstance(error, BlockingIOError):
                 self._send_failed(error)
         attempt.bytes_sent += count
+        if attempt.reused and count and has_hung_up(self._sock):
+            attempt.crossed = True
         if count < len(data):
             self._send_rest(attempt, memoryview(data)[count:])
         if self._over:
@@ -395,6 +400,8 @@ class Connection:
 
     def _acknowledged(self, attempt: Attempt) -> bool | None:
         """Whether the target's kernel had the whole request; see `RequestRecord.acknowledged`."""
+        if attempt.crossed:
+            return False
         if self._sock is None or self._base is None:
             return None
         acknowledged = _bytes_acknowledged(self._sock)
@@ -404,6 +411,15 @@ class Connection:
             return True
         # A reset tells nothing of what arrived: it overtakes an acknowledgement that the kernel delayed.
         return None if attempt.cause == "reset" and attempt.sent is not None else False
+
+
+def has_hung_up(sock: kernel_socket) -> bool:
+    """Whether the target's FIN is here already.
+
+    Asked right after a send: a FIN that is here microseconds later had left before the request came, whatever the
+    target's kernel acknowledges afterwards (it does so for a connection that was closed for writing only).
+    """
+    return sock.getsockopt(IPPROTO_TCP, TCP_INFO, 1) == _CLOSE_WAIT
 
 
 def _bytes_acknowledged(sock: kernel_socket) -> int | None:
