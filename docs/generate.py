@@ -18,7 +18,7 @@ from drainproof.requirement import catalogue
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.real.matrix import declared, servers  # noqa: E402
+from tests.real.matrix import declared, defect, servers  # noqa: E402
 
 REFERENCE = ROOT / "docs" / "reference"
 
@@ -87,8 +87,7 @@ def kill_matrix() -> str:
     lines += [f"| {requirement} | {', '.join(rows[requirement])} |" for requirement in sorted(rows, key=order.index)]
     lines += ["", "## The defects", ""]
     lines += [
-        f"* `{server.name}` (fails {', '.join(declared(server)['fails'])}): {declared(server)['defect']}"
-        for server in broken
+        f"* `{server.name}` (fails {', '.join(declared(server)['fails'])}): {defect(server)}" for server in broken
     ]
     return "\n".join(lines) + "\n"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,17 @@ def servers() -> list[Path]:
 def declared(server: Path) -> dict[str, Any]:
     """What `expected.toml` of a broken server says."""
     return tomllib.loads((server / "expected.toml").read_text(encoding="utf-8"))
+
+
+def expected_inconclusive(server: Path) -> set[str]:
+    """The requirements that the defect of `server` keeps from being judged in some scenario."""
+    return set() if server.parent != BROKEN else set(declared(server).get("inconclusive", []))
+
+
+def defect(server: Path) -> str:
+    """What is wrong with a broken server: the first line of its module docstring, without the ids."""
+    first = (server / "server.py").read_text(encoding="utf-8").partition("\n")[0].strip('"')
+    return re.sub(r" \([A-Z0-9, -]+\)\.?$", ".", first)
 
 
 def expected_failures(server: Path) -> set[str]:
