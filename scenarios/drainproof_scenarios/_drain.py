@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from drainproof.evidence import Judged, RequestSet
 from drainproof.scenario import Evidence, Inconclusive
 
@@ -57,7 +55,10 @@ def later_ones_are_treated_well(evidence: Evidence, facts: Facts) -> None:
 
 def _worst(bad: RequestSet) -> str:
     words = {"wrong": "answered wrongly", "dropped": "accepted and dropped", "cut": "cut off", "hung": "left hanging"}
-    return ", ".join(f"{words[fate]} ({count})" for fate, count in bad.fates().items())
+    fates = bad.fates()
+    if len(fates) == 1:
+        return words[next(iter(fates))]
+    return ", ".join(f"{words[fate]} ({count})" for fate, count in fates.items())
 
 
 def exits_in_grace(evidence: Evidence, facts: Facts) -> None:
@@ -71,7 +72,10 @@ def exits_in_grace(evidence: Evidence, facts: Facts) -> None:
 
 
 def drain_began(evidence: Evidence) -> float:
-    """When the drain was visible from outside: listener closed, or readiness negative (the latest possible moment)."""
+    """When the drain was visible from outside: listener closed, or readiness negative (the latest possible moment).
+
+    Raises Inconclusive where neither was seen.
+    """
     t = evidence.fault["t"]
     negative = evidence.history.first_negative(path=evidence.target.readiness, after=t)
     seen = [change.latest for change in (evidence.listener_closed, negative) if change is not None]
@@ -80,7 +84,7 @@ def drain_began(evidence: Evidence) -> float:
     return min(seen)
 
 
-def last_answers_of_connections(evidence: Evidence, *, after: float) -> Iterator[Judged]:
+def last_answers_of_connections(evidence: Evidence, *, after: float) -> list[Judged]:
     """The last answer on each keep-alive connection, where the server composed it after the moment `after`."""
     streams = {s["name"] for s in evidence.experiment["load"] if s.get("connections") == "reuse"}
     last: dict[tuple[int | None, float | None], Judged] = {}
@@ -90,9 +94,12 @@ def last_answers_of_connections(evidence: Evidence, *, after: float) -> Iterator
         if not record.reused:
             opened[record.port] = record.connect_start
         last[record.port, opened.get(record.port)] = judged
-    for judged in last.values():
-        record = judged.record
-        if record.answered and record.sent is not None and record.first_byte is not None:
-            composed = record.sent + EARLIEST_ANSWER * judged.duration
-            if composed > after and record.first_byte > after:
-                yield judged
+    return [judged for judged in last.values() if composed_after(judged, after)]
+
+
+def composed_after(judged: Judged, moment: float) -> bool:
+    """Whether the server composed this answer after `moment` for certain (the client may have read it much later)."""
+    record = judged.record
+    if not record.answered or record.sent is None or record.first_byte is None:
+        return False
+    return record.first_byte > moment and record.sent + EARLIEST_ANSWER * judged.duration > moment

@@ -77,20 +77,24 @@ class TestStopUnderLoad:
         """The last answer on each reused connection says that the server is going to close it."""
         evidence.require()
         ended(evidence)
-        answers = list(_drain.last_answers_of_connections(evidence, after=_drain.drain_began(evidence)))
-        silently = [j for j in answers if not j.record.close_announced]
+        last = list(_drain.last_answers_of_connections(evidence, after=evidence.fault["t"]))
+        announced = [j for j in last if j.record.close_announced]
+        began = _drain.drain_began(evidence)
+        late = [j for j in last if _drain.composed_after(j, began)]
+        silently = [j for j in late if not j.record.close_announced]
         crossing = len(evidence.requests.fate("crossing"))
         facts(
-            connections_with_a_late_answer=len(answers),
+            connections_answered_last_while_draining=len(late),
             closed_without_notice=len(silently),
+            closed_with_notice=len(announced),
             lost_crossing_a_close=crossing,
         )
-        facts.summary(f"{len(answers)} connections were closed with notice; {crossing} requests crossed a close")
+        facts.summary(f"{len(announced)} connections were closed with notice; {crossing} requests crossed a close")
         facts.details("\n".join(str(j) for j in silently[:5]))
-        if not answers:
+        if not late and not announced:
             raise Inconclusive("no answer came on a reused connection after the drain had begun")
         assert not silently, (
-            f"on {len(silently)} of {len(answers)} connections the last answer promised keep-alive, "
+            f"on {len(silently)} of {len(late)} connections the last answer promised keep-alive, "
             "and the server closed the connection"
         )
 
