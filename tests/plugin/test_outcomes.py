@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import xml.etree.ElementTree as ET
 
 import pytest
 
@@ -276,3 +277,24 @@ def test_the_decorator_of_scenario_writers(inner):
         """)
     inner.run_apart()
     assert list(inner.verdicts().values()) == ["pass"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--junitxml=theirs.xml"], ["-rA", "--tb=line"], ["--setup-show"], ["--stepwise"], ["-vv", "--durations=3"]],
+)
+def test_other_outputs_of_pytest_take_our_reports(inner, options):
+    inner.scenarios(SCENARIO)
+    result = inner.run(*options)
+    assert result.ret == (2 if options == ["--stepwise"] else 1)
+    result.stdout.no_fnmatch_line("*INTERNALERROR*")
+    if options[0].startswith("--junitxml"):
+        cases = {case.get("name"): [e.tag for e in case] for case in ET.parse("theirs.xml").iter("testcase")}
+        assert cases == {
+            "test_holds": [],
+            "test_does_not_hold": ["failure"],
+            "test_should_hold": [],
+            "test_cannot_be_said": ["failure"],
+            "test_does_not_apply": ["skipped"],
+            "test_breaks": ["failure"],
+        }

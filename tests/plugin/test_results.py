@@ -194,6 +194,25 @@ def test_a_report_that_fails_does_not_take_the_others_with_it(inner):
     assert not inner.results()["aborted"]
 
 
+def test_a_laboratory_that_cannot_be_closed(inner):
+    inner.scenarios(TWO.format("pass"))
+    inner.write(
+        "conftest.py",
+        """
+        import pytest, standin
+        class Stuck(standin.Laboratory):
+            def close(self): raise OSError("the engine does not end")
+        def pytest_drainproof_laboratory(target, folder, progress):
+            return Stuck(target, folder, progress)
+        """,
+    )
+    result = inner.run()
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(
+        ["standin keeps all *", "ERROR: the laboratory could not be closed: OSError: the engine does not end"]
+    )
+
+
 def test_the_results_fit_their_schema(inner):
     jsonschema = pytest.importorskip("jsonschema")
     from drainproof_reports import results_json

@@ -28,10 +28,9 @@ class TestOther:
 """
 
 
-@pytest.mark.parametrize("distribution", [[], ["--dist", "loadscope"]])
-def test_verdicts_come_back_from_workers(inner, distribution):
+def test_verdicts_come_back_from_workers(inner):
     inner.scenarios(SCENARIOS)
-    result = inner.run_apart("-n", "2", *distribution)
+    result = inner.run_apart("-n", "2")
     assert result.ret == 1
     assert inner.verdicts() == {
         "drain.TestStop[SIGTERM]::test_one": "pass",
@@ -48,6 +47,13 @@ def test_verdicts_come_back_from_workers(inner, distribution):
     assert (inner.evidence() / "session.json").exists()
     assert len(list((inner.report / "evidence").iterdir())) == 1
     result.stdout.fnmatch_lines(["standin does not keep DRAIN-2. EXIT-1 could not be judged everywhere."])
+
+
+def test_every_worker_running_everything_is_refused(inner):
+    inner.scenarios(SCENARIOS)
+    result = inner.run("--dist=each", "--tx=2*popen")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --dist=each would run every experiment*"])
 
 
 def test_a_worker_that_dies_is_an_error(inner):

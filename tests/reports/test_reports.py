@@ -71,7 +71,7 @@ results = st.builds(
     st.booleans(),
     anything,
 )
-examples = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+examples = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 NASTY = "\x00\x01\x1b[31mred\x1b[0m\x7f\x85\u2028\ud800\udcff\ufffe\U0001fffe ]]> & < > \" '"
 

@@ -32,8 +32,9 @@ def pytest_load_initial_conftests(
 ) -> Generator[None, object, object]:
     """Registers the short names when all initial conftests have had the opportunity to take them."""
     result = yield
-    options.add_short_names(early_config, parser, args)
-    options.leave_out_addopts(early_config, parser, args, lambda path: _in_scenarios(early_config, path))
+    if options.are_in_play(early_config, args):
+        options.add_short_names(early_config, parser, args)
+        options.leave_out_addopts(early_config, parser, args, lambda path: _in_scenarios(early_config, path))
     return result
 
 

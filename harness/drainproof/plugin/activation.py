@@ -56,6 +56,8 @@ def _distribute(config: pytest.Config) -> None:
     With whole classes as its units, it gives the test that killed a worker to the next one, and then waits for ever for
     units that have nothing left (seen in 3.8).
     """
+    if config.getoption("dist", "no") == "each":
+        raise pytest.UsageError("--dist=each would run every experiment in every worker at once; use -n NUMBER alone")
     if config.getoption("dist", "no") in SPREAD:
         config.option.dist = "loadscope"
     if config.getoption("maxworkerrestart", "") is None:
@@ -166,11 +168,19 @@ class Frame:
         """Tells a worker where the evidence belongs."""
         node.workerinput[EVIDENCE_FOLDER] = str(self._run.evidence_folder)
 
-    def pytest_sessionfinish(self) -> None:
-        """Ends the laboratory."""
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Ends the laboratory. If that fails, the session fails, and still shows its results."""
         laboratory, self._run.laboratory = self._run.laboratory, None
-        if laboratory is not None:
+        if laboratory is None:
+            return
+        try:
             laboratory.close()
+        except Exception as error:
+            if self._run.in_worker:
+                raise
+            self._run.problems.append(f"the laboratory could not be closed: {type(error).__name__}: {error}")
+            if session.exitstatus == pytest.ExitCode.OK:
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_unconfigure(self) -> None:
         """Leaves no empty folder behind."""

@@ -80,7 +80,8 @@ class ScenarioExperiment:
         finally:
             if experiment.folder is not None:
                 self._run.experiment_folders[scenario.id] = experiment.folder
-            self._run.versions.update(json_value(getattr(source, "versions", {})))
+            if self._run.archive is None:
+                self._run.versions.update(json_value(getattr(source, "versions", {})))
 
 
 @pytest.fixture(scope="session")

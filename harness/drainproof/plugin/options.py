@@ -94,6 +94,14 @@ def add_safe_names(parser: pytest.Parser) -> None:
         group.addoption(option.safe, dest=option.dest, metavar=option.metavar, default=None, help=option.help + note)
 
 
+def are_in_play(config: pytest.Config, args: Sequence[str]) -> bool:
+    """Whether any option of ours can be meant at all: if not, the arguments are not even parsed once more."""
+    names = [name for option in OPTIONS for name in (option.short, option.safe)]
+    return config.known_args_namespace.help or any(
+        str(arg).startswith("@") or any(name in str(arg) for name in names) for arg in args
+    )
+
+
 def add_short_names(config: pytest.Config, parser: pytest.Parser, args: Sequence[str]) -> None:
     """Registers each short name that `args` use and nobody knows; for `--help`, each that nobody knows."""
     if config.known_args_namespace.help:

@@ -20,7 +20,7 @@ from drainproof.plugin.run import Run
 from drainproof.text import json_value
 from drainproof.verdict import Results, Verdict
 
-SHARE, CREDIT = 0.05, 1.0
+SHARE, CREDIT = 0.03, 1.0
 """The share of a session's time, and the seconds on top, that may be spent on writing reports before its end."""
 
 

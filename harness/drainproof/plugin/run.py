@@ -65,6 +65,8 @@ class Run:
     """By scenario id, where the evidence of its (last) experiment is."""
     versions: dict[str, Any] = field(default_factory=dict)
     """What is known of the target's environment."""
+    problems: list[str] = field(default_factory=list)
+    """What went wrong apart from the checks; a session with problems fails."""
     laboratory: Laboratory | None = None
     """Made when the first experiment needs it."""
 

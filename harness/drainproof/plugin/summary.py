@@ -11,7 +11,7 @@ import pytest
 from drainproof.plugin.outcomes import outcome_of
 from drainproof.plugin.results import ResultsKeeper
 from drainproof.plugin.run import Run
-from drainproof.text import Line
+from drainproof.text import Line, printable
 from drainproof.verdict import RED
 
 
@@ -59,8 +59,8 @@ class Summary:
             for line in (line for of_one_report in reversed(lines) for line in of_one_report):
                 text, style = (line, "") if isinstance(line, str) else line
                 reporter.line(text, **dict.fromkeys(style.split(), True))
-        if self._keeper.problem:
-            reporter.line(f"ERROR: {self._keeper.problem}", red=True, bold=True)
+        for problem in filter(None, [self._keeper.problem, *run.problems]):
+            reporter.line(f"ERROR: {printable(problem)}", red=True, bold=True)
 
 
 class AfterErrors:
