@@ -123,6 +123,8 @@ def _closing(results: Results, folder: Path, width: int) -> list[Line]:
         word, style = f"{name} does not keep {', '.join(broken)}.{rest}", "red bold"
     elif unsure:
         word, style = f"{name} broke no rule that could be judged; {', '.join(unsure)} could not be judged.", "red bold"
+    elif must and results.aborted:
+        word, style = f"{name} kept the {len(must)} MUST requirements that were judged until then.", "yellow bold"
     elif must:
         word, style = f"{name} keeps all {len(must)} MUST requirements that were judged.", "green bold"
     else:

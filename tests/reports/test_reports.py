@@ -193,7 +193,9 @@ def test_the_last_word():
     assert last("pass", "inconclusive")[-3] == "mine broke no rule that could be judged; DRAIN-2 could not be judged."
     assert last("unsupported")[-3] == "No MUST requirement was judged for mine."
     assert last("pass", "note", "note")[-2] == "1 pass, 2 notes in 1 scenario, 1 min 1 s"
-    assert last("pass", aborted=True)[-4] == "The run was aborted: what is missing here was not judged."
+    aborted = last("pass", aborted=True)
+    assert aborted[-4] == "The run was aborted: what is missing here was not judged."
+    assert aborted[-3] == "mine kept the 1 MUST requirements that were judged until then."
 
 
 @pytest.mark.parametrize("evidence", ["../elsewhere/drain.TestStop", "evidence/drain.TestStop", "/abs/drain.TestStop"])
