@@ -17,12 +17,8 @@ from drainproof import requirement
 from drainproof.target.manifest import load_target
 from drainproof.verdict import OUTCOMES
 
-try:
-    import tomllib
-except ModuleNotFoundError:  # Python 3.10
-    import tomli as tomllib
+from tests.reference_servers.kserve_truths import KSERVE, expected, truths
 
-KSERVE = Path(__file__).resolve().parents[2] / "reference_servers" / "kserve"
 RELEASES = ["0.11.2", "0.13.1", "0.15.2", "0.21.0"]
 
 
@@ -69,19 +65,49 @@ class TestManifest:
 
 # The hand-measured truths
 
+STOPS = [f"{signal}-{recipient}" for signal in ("SIGTERM", "SIGINT") for recipient in ("main", "group")]
+SCENARIOS = [
+    *(f"drain.TestStopUnderLoad[{stop}-{workers}]" for stop in STOPS for workers in ("1w", "2w")),
+    *(f"drain.TestSecondSignal[{stop}-{workers}]" for stop in STOPS for workers in ("1w", "2w")),
+    "start.TestPortTaken[http]",
+    "start.TestSigtermDuringStartUp[at-once-2w]",
+]
+
 
 def test_truths_name_what_exists() -> None:
-    truths = tomllib.loads((KSERVE / "truths.toml").read_text())
-    assert sorted(truths["release"]) == RELEASES
-    for release, entries in truths["release"].items():
-        seen = set()
-        for entry in entries:
-            assert requirement.get(entry["requirement"]), entry
-            assert entry["verdict"] in (*OUTCOMES, "varies"), entry
-            assert entry["why"] or entry["verdict"] == "pass", entry
-            for scenario in entry["scenarios"]:
-                assert (entry["requirement"], scenario) not in seen, f"{release}: {scenario} twice"
-                seen.add((entry["requirement"], scenario))
+    for truth in truths():
+        assert set(truth.releases) <= set(RELEASES), truth
+        assert requirement.get(truth.requirement), truth
+        assert set(truth.verdicts) <= set(OUTCOMES), truth
+        assert truth.verdicts, truth
+        assert truth.why, truth
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_no_two_truths_contradict_each_other(release: str) -> None:
+    ids = sorted({truth.requirement for truth in truths()})
+    found = [expected(release=release, requirement=id, scenario=scenario) for id in ids for scenario in SCENARIOS]
+    assert any(found)
+
+
+@pytest.mark.parametrize(
+    ("release", "scenario", "id", "verdict"),
+    [
+        ("0.11.2", "start.TestPortTaken[http]", "START-3", "fail"),
+        ("0.13.1", "start.TestPortTaken[http]", "START-3", "pass"),
+        ("0.13.1", "start.TestPortTaken[http]", "EXIT-5", "pass"),
+        ("0.15.2", "start.TestPortTaken[http]", "EXIT-5", "fail"),
+        ("0.21.0", "start.TestPortTaken[http]", "EXIT-5", "fail"),
+        ("0.13.1", "drain.TestStopUnderLoad[SIGTERM-main-2w]", "DRAIN-10", "fail"),
+        ("0.21.0", "drain.TestStopUnderLoad[SIGTERM-main-2w]", "DRAIN-10", "pass"),
+        ("0.13.1", "drain.TestStopUnderLoad[SIGINT-group-1w]", "DRAIN-1", "pass"),
+        ("0.21.0", "drain.TestStopUnderLoad[SIGINT-group-1w]", "EXIT-1", "pass"),
+    ],
+)
+def test_the_promised_truths_are_among_them(release: str, scenario: str, id: str, verdict: str) -> None:
+    truth = expected(release=release, requirement=id, scenario=scenario)
+    assert truth is not None
+    assert truth.verdicts == (verdict,)
 
 
 # The environment

@@ -1,0 +1,48 @@
+"""Reads `reference_servers/kserve/truths.toml`: which verdicts agree with what was measured by hand."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+KSERVE = Path(__file__).resolve().parents[2] / "reference_servers" / "kserve"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Truth:
+    """One entry of the file."""
+
+    releases: tuple[str, ...]
+    requirement: str
+    scenarios: tuple[str, ...]
+    verdicts: tuple[str, ...]
+    why: str
+
+    def covers(self, *, release: str, requirement: str, scenario: str) -> bool:
+        """Whether this entry says something about that verdict."""
+        if release not in self.releases or requirement != self.requirement:
+            return False
+        return any(re.fullmatch(re.escape(pattern).replace(r"\*", ".*"), scenario) for pattern in self.scenarios)
+
+
+@cache
+def truths() -> tuple[Truth, ...]:
+    """All entries."""
+    entries = tomllib.loads((KSERVE / "truths.toml").read_text(encoding="utf-8"))["truth"]
+    return tuple(Truth(**{key: tuple(v) if isinstance(v, list) else v for key, v in e.items()}) for e in entries)
+
+
+def expected(*, release: str, requirement: str, scenario: str) -> Truth | None:
+    """What was measured of that verdict (None: nothing). Raises ValueError where two entries speak of it."""
+    found = [t for t in truths() if t.covers(release=release, requirement=requirement, scenario=scenario)]
+    if len(found) > 1:
+        raise ValueError(f"two truths about {requirement} of {scenario} on {release}: {found}")
+    return found[0] if found else None
