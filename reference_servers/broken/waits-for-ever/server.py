@@ -18,7 +18,8 @@ class Server(model_server.Server):
 
     def in_work(self, connection: model_server.Connection) -> bool:
         """The request is there completely, and no answer has begun."""
-        return connection.busy and not connection.cycle.more_body and not connection.cycle.response_started
+        cycle = connection.cycle
+        return connection.busy and cycle is not None and not cycle.more_body and not cycle.response_started
 
 
 if __name__ == "__main__":

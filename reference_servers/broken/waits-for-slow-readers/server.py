@@ -12,7 +12,10 @@ import model_server
 class Server(model_server.Server):
     async def finish_requests(self) -> bool:
         finished = await super().finish_requests()
-        while any(connection.busy and connection.cycle.response_started for connection in self.connections()):
+        while any(
+            connection.busy and connection.cycle and connection.cycle.response_started
+            for connection in self.connections()
+        ):
             await asyncio.sleep(0.01)
         return finished
 
