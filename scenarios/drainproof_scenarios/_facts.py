@@ -26,6 +26,15 @@ def ended(evidence: Evidence) -> None:
         raise Inconclusive("the target did not end by itself, so nothing can be said about what it leaves")
 
 
+def no_debris(evidence: Evidence, facts: Facts) -> None:
+    """EXIT-5: none of asyncio's signatures is on the output. Inconclusive where it never ended, and so is not over."""
+    debris = evidence.output.debris
+    facts(debris=len(debris), kinds=sorted({d.kind for d in debris}))
+    facts.details("\n".join(line for d in debris[:8] for line in dict.fromkeys((d.lines[0], d.lines[-1]))))
+    assert not debris, f"asyncio debris on its output: {debris[0].lines[0] if debris else ''}"
+    ended(evidence)
+
+
 def exit_facts(evidence: Evidence) -> dict[str, Any]:
     """When it ended, counted from the first fault."""
     return {"exit_after_s": round(evidence.exit_after, 3) if evidence.exit_after is not None else None}

@@ -31,7 +31,7 @@ from drainproof.scenario import (
 )
 
 from drainproof_scenarios import _drain
-from drainproof_scenarios._facts import Facts, ended, exit_facts, rounded
+from drainproof_scenarios._facts import Facts, ended, exit_facts, no_debris, rounded
 
 IN_FLIGHT = 8
 """Requests that are held in flight."""
@@ -220,10 +220,7 @@ class TestStopUnderLoad:
     @requirement("EXIT-5")
     def test_no_asyncio_debris(self, evidence: Evidence, facts: Facts) -> None:
         """Its output has none of asyncio's signatures of an unclean end."""
-        debris = evidence.output.debris
-        facts(debris=len(debris), kinds=sorted({d.kind for d in debris}))
-        facts.details("\n".join(line for d in debris[:3] for line in d.lines))
-        assert not debris, f"asyncio debris on its output: {debris[0].lines[0] if debris else ''}"
+        no_debris(evidence, facts)
 
     @requirement("EXIT-6")
     def test_order_of_the_shutdown(self, evidence: Evidence, facts: Facts) -> None:

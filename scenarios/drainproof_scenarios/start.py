@@ -19,7 +19,7 @@ from drainproof.scenario import (
     when_every_worker_served,
 )
 
-from drainproof_scenarios._facts import Facts, ended, exit_facts
+from drainproof_scenarios._facts import Facts, ended, exit_facts, no_debris
 
 
 class TestStart:
@@ -89,6 +89,12 @@ class TestPortTaken:
         assert evidence.exit is not None, f"it hangs: still alive {deadline:g} s after a start on a port that is taken"
         assert evidence.exit.status != 0, "it could not bind its port and ended with status 0"
         assert named, "its output names neither the port nor that it is in use"
+
+    @requirement("EXIT-5")
+    def test_no_asyncio_debris(self, evidence: Evidence, facts: Facts) -> None:
+        """Its output has none of asyncio's signatures of an unclean end."""
+        evidence.require()
+        no_debris(evidence, facts)
 
 
 class TestModelCannotBeLoaded:

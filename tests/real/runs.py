@@ -20,6 +20,8 @@ BROKEN = SERVERS / "broken"
 class Run:
     """One finished run."""
 
+    report: Path
+    """The report folder."""
     status: int
     output: str
     results: dict[str, Any]
@@ -77,4 +79,4 @@ def finished(done: subprocess.CompletedProcess[bytes], report: Path) -> Run:
     output = done.stdout.decode(errors="replace")
     path = report / "results.json"
     assert path.exists(), f"no results.json, exit status {done.returncode}:\n{output[-4000:]}"
-    return Run(status=done.returncode, output=output, results=json.loads(path.read_text()))
+    return Run(report=report, status=done.returncode, output=output, results=json.loads(path.read_text()))

@@ -26,7 +26,7 @@ from typing import Any
 
 import pytest
 
-from drainproof.errors import Inconclusive, LaunchError, Unsupported
+from drainproof.errors import DrainproofError, Inconclusive, LaunchError, Unsupported
 from drainproof.plugin import naming
 from drainproof.plugin.fixtures import FACTS, Facts
 from drainproof.plugin.naming import CHECK, Check
@@ -119,12 +119,17 @@ class Outcomes:
         )
 
     def _show_once(self, report: pytest.TestReport, error: BaseException, check: Check) -> None:
-        """Checks that share a fixture share its failure: the traceback is shown for the first of them only."""
+        """Checks that share a fixture share its failure: it is shown for the first of them only.
+
+        A failure that the engine raises on purpose says all in its text; any other is shown with its traceback.
+        """
         last, shown_for = self._shown.get(check.scenario.id, (None, ""))
-        if last is error:
+        if last is not None and (last is error or (type(last), str(last)) == (type(error), str(error))):
             report.longrepr = f"the same failure as in {shown_for}"
-        else:
-            self._shown[check.scenario.id] = (error, check.name)
+            return
+        self._shown[check.scenario.id] = (error, check.name)
+        if isinstance(error, DrainproofError):
+            report.longrepr = printable(str(error))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
