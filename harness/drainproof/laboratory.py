@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import statistics
 from collections.abc import Callable, Sequence
@@ -84,7 +85,7 @@ class Laboratory:
         """The median of the starts seen so far, in seconds; starts the target once where there was none."""
         if not self._starts:
             self._progress("measuring a start")
-            self.experiment(scenario="calibration", title="one start, to know how long it takes").run(
+            self.experiment(scenario=f"calibration-{os.getpid()}", title="one start, to know how long it takes").run(
                 workers=max(self.target.workers), observe=_Nothing()
             )
         return statistics.median(self._starts)

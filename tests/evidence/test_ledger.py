@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from drainproof.load.ledger import Ledger, LedgerSummary
+
 from tests.evidence.test_requests import RIGHT
 
 SUMMARY = LedgerSummary(

@@ -286,6 +286,22 @@ def test_shared_memory_of_who_had_to_be_killed_is_unlinked(start, eventually):
         theirs.unlink(missing_ok=True)
 
 
+def test_a_named_semaphore_of_who_had_to_be_killed_is_unlinked(start, eventually):
+    # Its maker's memory map shows it under a name that was deleted, see `probes.holdings`.
+    before = {path.name for path in Path("/dev/shm").glob("sem.*")}
+    instance = start(
+        "import _multiprocessing, os, time\n"
+        "name = f'/drainproof-{os.getpid()}'\n"
+        "semaphore = _multiprocessing.SemLock(1, 1, 1, name, False)\n"
+        "print('made', name, flush=True); time.sleep(600)"
+    )
+    eventually(lambda: "made" in instance.tail())
+    name = f"sem.drainproof-{instance.pid}"
+    assert (Path("/dev/shm") / name).exists()
+    instance.end()
+    assert name not in {path.name for path in Path("/dev/shm").glob("sem.*")} - before
+
+
 # -- signals -----------------------------------------------------------------------------------------------------------
 
 

@@ -202,21 +202,13 @@ def segment_name(path: str) -> str:
 
 
 def shared_memory(pid: int) -> set[str]:
-    """Paths below /dev/shm that the process has mapped or open, those already unlinked excepted."""
-    found = set()
-    try:
-        with open(f"/proc/{pid}/maps", "rb") as file:  # noqa: PTH123
-            for line in file:
-                if SHARED_MEMORY.encode() in line:
-                    found.add(os.fsdecode(line.split(None, 5)[5].rstrip(b"\n")))
-        for descriptor in os.listdir(f"/proc/{pid}/fd"):  # noqa: PTH208
-            try:
-                found.add(os.readlink(f"/proc/{pid}/fd/{descriptor}"))  # noqa: PTH115
-            except OSError:
-                continue
-    except OSError:
-        pass
-    return {path for path in found if path.startswith(SHARED_MEMORY) and not path.endswith(" (deleted)")}
+    """Paths of the files below /dev/shm that the process has mapped or open, named semaphores among them."""
+    from drainproof.probes import holdings  # noqa: PLC0415 - only needed at the end, and the keeper starts faster
+
+    held = holdings.of_process(pid=pid).shared_memory
+    if not held:
+        return set()
+    return {SHARED_MEMORY + name for inode, name in holdings.shared_memory().items() if inode in held}
 
 
 def unlink_segments(paths: set[str], *, but: set[str]) -> None:
