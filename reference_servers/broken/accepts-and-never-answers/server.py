@@ -13,7 +13,7 @@ CROWD = 20
 
 
 class Connection(model_server.Connection):
-    def connection_made(self, transport: asyncio.Transport) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         application = self.app
         self.deaf = application.draining and len(application.exchanges) <= CROWD

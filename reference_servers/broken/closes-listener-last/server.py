@@ -9,7 +9,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "conforming"))
 
 import model_server
 
-
 CLEAN_UP = 0.2
 """Seconds that it takes to put everything else away before the listener."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
 import socket
 from collections.abc import Callable
@@ -20,6 +21,11 @@ ACCEPTS_PER_TURN = 4
 HESITATION = 0.001
 """Seconds that a worker lets pass, half of the time, before it accepts. All workers wake up for a new connection, and
 without this it is nearly always the same one that is there first."""
+
+RETRY = 0.1
+"""Seconds to the next attempt after accepting has failed."""
+
+log = logging.getLogger("model_server")
 
 
 class Listener:
@@ -53,18 +59,28 @@ class Listener:
         self.hesitating = None
         self.loop.add_reader(self.sock.fileno(), self.on_readable)
 
+    def stop_watching(self) -> None:
+        """Until the next `watch`."""
+        self.loop.remove_reader(self.sock.fileno())
+        if self.hesitating is not None:
+            self.hesitating.cancel()
+
     def on_readable(self) -> None:
         """A connection waits, for this worker or for another one."""
         if self.shared and random.random() < 0.5:
-            self.loop.remove_reader(self.sock.fileno())
-            self.hesitating = self.loop.call_later(HESITATION, self.after_hesitation)
+            self.hesitate(HESITATION)
         else:
             self.accept(ACCEPTS_PER_TURN)
 
+    def hesitate(self, seconds: float) -> None:
+        """Leaves what waits alone for a while, or to the others."""
+        self.stop_watching()
+        self.hesitating = self.loop.call_later(seconds, self.after_hesitation)
+
     def after_hesitation(self) -> None:
-        """Takes what the others have left."""
-        self.accept(ACCEPTS_PER_TURN)
+        """Takes what is there by now."""
         self.watch()
+        self.accept(ACCEPTS_PER_TURN)
 
     def accept(self, at_most: int) -> None:
         """Accepts what waits, `at_most` so many."""
@@ -72,6 +88,10 @@ class Listener:
             try:
                 sock, _ = self.sock.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:  # no file descriptor left, for example: who waits has to wait on
+                log.warning("cannot accept a connection: %s", error.strerror)
+                self.hesitate(RETRY)
                 return
             sock.setblocking(False)
             task = self.loop.create_task(self.set_up(sock))
@@ -85,9 +105,8 @@ class Listener:
 
     async def close(self) -> None:
         """Stops listening; every connection that was complete before is accepted and set up first."""
-        if self.hesitating is not None:
-            self.hesitating.cancel()
-        self.loop.remove_reader(self.sock.fileno())
+        self.stop_watching()
         self.accept(BACKLOG)
+        self.stop_watching()
         self.sock.close()
         await asyncio.gather(*self.opening)
