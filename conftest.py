@@ -1,3 +1,4 @@
-"""What the project's own tests share: an inner pytest, by which the plugin is tested."""
+"""For a pytest run of this repository that names no paths of its own."""
 
-pytest_plugins = ["pytester"]
+collect_ignore = ["reference_servers", "benchmarks", "docs"]
+"""Servers, benchmarks and generators are programs, and no tests."""

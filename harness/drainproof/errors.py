@@ -37,6 +37,10 @@ class NotReadyInTime(LaunchError):
     """The start-up deadline passed; asked to stop, the target then did so."""
 
 
+class ReadyButNotServing(LaunchError):
+    """The target said that it is ready, and did not answer one real request rightly before the deadline."""
+
+
 class NeverReadyNeverExits(LaunchError):
     """The start-up deadline passed, and the target did not go on SIGTERM within its grace period either: it hangs."""
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import psutil
 
 from drainproof.faults.bench import Bench
-from drainproof.load.attempt import attempt
+from drainproof.load.attempt import Attempt, attempt
 from drainproof.load.plan import Once
 from drainproof.target.instance import ExitStatus
 from drainproof.target.readiness import look
@@ -35,10 +35,14 @@ class Observer(Protocol):
         """JSON values for the evidence."""
 
 
-def record_exit(bench: Bench, status: ExitStatus) -> None:
-    """Records the exit of the main process, and when the last other process was gone or which ones stayed."""
+def record_exit(bench: Bench, status: ExitStatus, *, since: float) -> None:
+    """Records the exit of the main process, and when the last other process was gone or which ones stayed.
+
+    Orphans may still drain, so they have until the end of the grace period that began at the moment `since`.
+    """
     bench.record("exit", t=status.time, code=status.code, signal=status.signal)
-    gone = bench.running.wait_gone(until=status.time + OUTLIVE + MARGIN)
+    until = max(status.time + OUTLIVE, since + bench.target.policy.grace_period) + MARGIN
+    gone = bench.running.wait_gone(until=until)
     if gone is not None:
         bench.record("gone", t=gone)
     else:
@@ -53,6 +57,11 @@ def _processes(bench: Bench) -> list[dict[str, Any]]:
         except psutil.Error:  # it ended while we looked
             continue
     return found
+
+
+def _predict(bench: Bench, token: str) -> Attempt:
+    request = bench.target.fast()
+    return attempt(request=request, host=bench.running.host, port=bench.port, token=token, timeout=5 + request.duration)
 
 
 def _limit(bench: Bench, since: float) -> float:
@@ -78,7 +87,7 @@ class UntilGone:
         if status is None:
             _still_alive(bench)
         else:
-            record_exit(bench, status)
+            record_exit(bench, status, since=since)
 
     def describe(self) -> dict[str, Any]:
         """JSON values for the evidence."""
@@ -95,10 +104,11 @@ class UntilStarted:
         status = bench.running.wait_exit(until=until)
         if status is None:
             sample = look(target=bench.target, instance=bench.running)
-            bench.record("readiness_at_deadline", positive=sample.positive, **sample.value())
+            outcome = _predict(bench, "at-deadline")
+            bench.record("at_deadline", ready=sample.positive, readiness=sample.value(), predict=outcome.to_json())
             _still_alive(bench)
         else:
-            record_exit(bench, status)
+            record_exit(bench, status, since=since)
 
     def describe(self) -> dict[str, Any]:
         """JSON values for the evidence."""
@@ -119,18 +129,15 @@ class UntilGoneOrServing:
         for until in (settled, _limit(bench, since)):
             status = bench.running.wait_exit(until=until)
             if status is not None:
-                record_exit(bench, status)
+                record_exit(bench, status, since=since)
                 return
             if self._serves(bench):
                 return
         _still_alive(bench)
 
     def _serves(self, bench: Bench) -> bool:
-        instance, request = bench.running, bench.target.fast()
-        sample = look(target=bench.target, instance=instance)
-        outcome = attempt(
-            request=request, host=instance.host, port=bench.port, token="still-serving", timeout=5 + request.duration
-        )
+        sample = look(target=bench.target, instance=bench.running)
+        outcome = _predict(bench, "still-serving")
         serving = sample.positive and outcome.right
         bench.record("serving_after_fault", serving=serving, readiness=sample.value(), predict=outcome.to_json())
         return serving
@@ -164,7 +171,7 @@ class UntilGoneWithoutIdle:
         if status is None:
             _still_alive(bench)
         else:
-            record_exit(bench, status)
+            record_exit(bench, status, since=since)
 
     def _until_answered(self, bench: Bench, *, until: float) -> ExitStatus | None:
         """Waits until no request is in flight any more, or the target has ended."""

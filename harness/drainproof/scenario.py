@@ -24,7 +24,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from drainproof import requirement as _catalogue
-from drainproof.errors import HarnessError, Inconclusive, LaunchError, Unsupported
+from drainproof.errors import HarnessError, Inconclusive, LaunchError, ReadyButNotServing, Unsupported
 from drainproof.evidence import Evidence
 from drainproof.experiment import ENDLESS, FAST, SLOW, Experiment
 from drainproof.faults.bench import Fault, Injection
@@ -48,6 +48,7 @@ __all__ = [
     "LaunchError",
     "Observer",
     "Policy",
+    "ReadyButNotServing",
     "Recipient",
     "Target",
     "Unsupported",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from drainproof.evidence import Judged, RequestSet
+from drainproof.evidence.requests import LOST
 from drainproof.scenario import Evidence, Inconclusive
 
 from drainproof_scenarios._facts import Facts, exit_facts, rounded
@@ -14,10 +15,10 @@ EARLIEST_ANSWER = 0.8
 """A server is taken to compose an answer no earlier than this share of the declared duration after the request left."""
 
 
-def accepted_are_answered(evidence: Evidence, facts: Facts, *, at_least: int) -> None:
+def accepted_are_answered(evidence: Evidence, facts: Facts, *, at_least: int, streams: tuple[str, ...] = ("",)) -> None:
     """DRAIN-1: what was accepted before the signal gets its complete and right answer."""
     evidence.require(accepted_at_signal=at_least)
-    accepted = evidence.requests.accepted()
+    accepted = evidence.requests.accepted().stream(*streams)
     lost = accepted.not_answered()
     facts(
         accepted_before_signal=len(accepted),
@@ -28,6 +29,10 @@ def accepted_are_answered(evidence: Evidence, facts: Facts, *, at_least: int) ->
     )
     facts.summary(f"all {len(accepted)} requests that were accepted before the signal got their right answer")
     facts.details("\n".join(lost.lines()))
+    if lost and len(lost.fate("unfinished")) == len(lost):
+        raise Inconclusive("requests that were accepted before the signal were not finished when the observation ended")
+    if lost and len(lost.fate("wrong")) == len(lost) and evidence.requests.before().fate("wrong"):
+        raise Inconclusive("it answers such requests wrongly without a signal as well")
     assert not lost, f"{len(lost)} of {len(accepted)} requests that were accepted before the signal got no right answer"
 
 
@@ -39,6 +44,7 @@ def later_ones_are_treated_well(evidence: Evidence, facts: Facts) -> None:
         raise Inconclusive("no request arrived between the signal and the end")
     bad = later.fate(*FAILED_AFTER)  # type: ignore[arg-type]
     fates = later.fates()
+    kept_waiting = evidence.requests.kept_waiting().where(lambda j: j.fate in LOST)
     facts(
         arrived_after_signal=len(later),
         failed=len(bad),
@@ -47,9 +53,11 @@ def later_ones_are_treated_well(evidence: Evidence, facts: Facts) -> None:
         refused=fates.get("refused", 0),
         lost_in_accept_queue=fates.get("backlog", 0),
         lost_crossing_a_close=fates.get("crossing", 0),
+        accepted_unread_and_lost=len(kept_waiting),
     )
     facts.summary(f"each of {len(later)} later requests was served, answered 503 or refused")
-    facts.details("\n".join(bad.lines()))
+    facts.details("\n".join(bad.lines() + kept_waiting.lines()))
+    assert not kept_waiting, f"{len(kept_waiting)} requests waited unread on accepted connections and were dropped"
     assert not bad, f"{len(bad)} of {len(later)} requests that arrived after the signal were {_worst(bad)}"
 
 
@@ -62,13 +70,16 @@ def _worst(bad: RequestSet) -> str:
 
 
 def exits_in_grace(evidence: Evidence, facts: Facts) -> None:
-    """The exit comes within the grace period."""
+    """The exit comes within the grace period, and what outlives it does no work any more."""
     grace = evidence.policy.grace_period
     facts(**exit_facts(evidence), grace_period_s=grace)
     facts.summary(f"it was gone {rounded(evidence.exit_after)} s after the signal; the grace period is {grace:g} s")
-    facts.details("\n".join(evidence.output.tail(5)))
+    facts.details("\n".join(evidence.output.tail(5, until=evidence.observed_until)))
     assert evidence.exit_after is not None, f"it was still alive when its grace period of {grace:g} s was over"
     assert evidence.exit_after <= grace, f"it took {evidence.exit_after:.1f} s to end; its grace period is {grace:g} s"
+    works = evidence.still_works()
+    facts(survivors=len(evidence.survivors))
+    assert works is None, f"its main process ended, but {len(evidence.survivors)} processes of it {works}"
 
 
 def drain_began(evidence: Evidence) -> float:
@@ -93,7 +104,8 @@ def last_answers_of_connections(evidence: Evidence, *, after: float) -> list[Jud
         record = judged.record
         if not record.reused:
             opened[record.port] = record.connect_start
-        last[record.port, opened.get(record.port)] = judged
+        if record.answered:  # a request that was lost on the connection is what the missing notice leads to
+            last[record.port, opened.get(record.port)] = judged
     return [judged for judged in last.values() if composed_after(judged, after)]
 
 

@@ -36,8 +36,10 @@ def no_debris(evidence: Evidence, facts: Facts) -> None:
 
 
 def exit_facts(evidence: Evidence) -> dict[str, Any]:
-    """When it ended, counted from the first fault."""
-    return {"exit_after_s": round(evidence.exit_after, 3) if evidence.exit_after is not None else None}
+    """When it ended, counted from the first fault; and what is not a server in front of it, if anything is."""
+    main = evidence.fault.get("main") or {"is": "server"}
+    note = {} if main["is"] == "server" else {"main_process": main["note"]}
+    return {"exit_after_s": rounded(evidence.exit_after), **note}
 
 
 def rounded(value: float | None) -> float | None:

@@ -28,10 +28,17 @@ from drainproof.scenario import (
     slow_reader,
     slow_writer,
     steady,
+    when_every_worker_served,
 )
 
 from drainproof_scenarios import _drain
 from drainproof_scenarios._facts import Facts, ended, exit_facts, no_debris, rounded
+
+WORTH_ASKING = 0.2
+"""Seconds that a port must listen after the signal for its liveness to be worth asking."""
+
+OUTLIVE = 2.0
+"""Seconds that other processes may outlive the main process (EXIT-3)."""
 
 IN_FLIGHT = 8
 """Requests that are held in flight."""
@@ -58,7 +65,7 @@ class TestStopUnderLoad:
                 steady(rate=20, connections="reuse"),
                 hold(IN_FLIGHT, stagger=_half(experiment)),
             ],
-            faults=[at_steady_state(signal(stop_signal, to=recipient))],
+            faults=[when_every_worker_served(signal(stop_signal, to=recipient))],
             workers=workers,
         )
 
@@ -135,12 +142,15 @@ class TestStopUnderLoad:
             if state.last.earliest > t and state.first.latest < until
         ]
         negative = [state for state in seen if not is_positive(state.value)]
+        before = evidence.history.at(probe="liveness", key=path, t=t)
+        if before is None or not is_positive(before.value):
+            raise Inconclusive(f"its liveness path {path} was not positive before the signal either")
         facts(
             listened_after_signal_s=rounded(until - t),
             negative_after_s=rounded(negative[0].first.earliest - t) if negative else None,
             negative_answer=dict(negative[0].value) if negative else None,
         )
-        if not seen:
+        if not seen or until - t < WORTH_ASKING:
             raise Unsupported(
                 "it stops listening at once after the signal, so its liveness cannot be asked while it drains"
             )
@@ -154,7 +164,7 @@ class TestStopUnderLoad:
         """The exit comes within the settle time after the last answer."""
         evidence.require(in_flight_at_signal=1)
         settle = evidence.policy.settle_time
-        last = max(evidence.requests.last_answer() or 0.0, evidence.fault["t"])
+        last = max(evidence.requests.fate("right").last_answer() or 0.0, evidence.fault["t"])
         idle_for = evidence.exit.t - last if evidence.exit else evidence.observed_until - last
         facts(
             exit_after_last_answer_s=rounded(idle_for) if evidence.exit else None,
@@ -163,6 +173,8 @@ class TestStopUnderLoad:
             **exit_facts(evidence),
         )
         facts.summary(f"it ended {idle_for:.2f} s after the last answer; {settle:g} s are allowed")
+        if evidence.exit is None and idle_for <= settle:
+            raise Inconclusive("it was still answering when the observation ended, and never ended (see DRAIN-10)")
         assert evidence.exit is not None, f"its last answer was {idle_for:.1f} s ago, and it was still alive"
         assert idle_for <= settle, f"it ended {idle_for:.1f} s after the last answer; {settle:g} s are allowed"
 
@@ -181,7 +193,7 @@ class TestStopUnderLoad:
         allowed = evidence.policy.exit_codes[stop_signal]
         facts(exit_status=evidence.exit.status, allowed=list(allowed), killed_by_signal=evidence.exit.signal)
         facts.summary(f"exit status {evidence.exit.status}")
-        facts.details("\n".join(evidence.output.tail(5)))
+        facts.details("\n".join(evidence.output.tail(5, until=evidence.observed_until)))
         assert evidence.exit.status in allowed, (
             f"exit status {evidence.exit.status}; after {stop_signal} the policy allows {', '.join(map(str, allowed))}"
         )
@@ -191,14 +203,15 @@ class TestStopUnderLoad:
         """No process of the target outlives its main process by more than 2 s."""
         ended(evidence)
         assert evidence.exit is not None
-        survivors = evidence.find("survivors")
-        left = survivors["processes"] if survivors else []
+        left = evidence.survivors
         facts(
             survivors=len(left),
             last_process_gone_after_exit_s=rounded(evidence.gone - evidence.exit.t) if evidence.gone else None,
         )
         facts.details("\n".join(f"pid {p['pid']}: {' '.join(p['cmdline'])}" for p in left[:5]))
         assert evidence.gone is not None, f"{len(left)} processes of it were alive 2 s after its main process had ended"
+        outlived = evidence.gone - evidence.exit.t
+        assert outlived <= OUTLIVE, f"its last process ended {outlived:.1f} s after its main process"
 
     @requirement("EXIT-4")
     def test_nothing_else_is_left(self, evidence: Evidence, facts: Facts) -> None:
@@ -232,8 +245,10 @@ class TestStopUnderLoad:
         closing = evidence.listener_closed
         waited_for = evidence.requests.accepted().last_answer()
         answered = evidence.requests.fate("right").last_answer()
-        if waited_for is None or answered is None or closing is None:
+        if waited_for is None or answered is None:
             raise Inconclusive("no request that was in flight was answered, so the order cannot be seen")
+        if closing is None:
+            raise Inconclusive("its port was still open when the observation ended, so the order cannot be seen")
         path = evidence.target.readiness
         ready_late = [
             state
@@ -249,6 +264,8 @@ class TestStopUnderLoad:
         assert not ready_late, "it was ready after it had closed its listener"
         if closing.earliest >= answered and waited_for - t < _half(evidence):
             raise Inconclusive("every request was answered too soon after the signal to see what was closed first")
+        if closing.earliest < answered <= closing.latest:
+            raise Inconclusive("its listener was closed and its last answer came in the same moment")
         facts.summary("its listener was closed before its last answer")
         assert closing.earliest < answered, (
             f"its listener was still open {closing.earliest - t:.2f} s after the signal, "
@@ -276,17 +293,28 @@ class TestIdleConnections:
         evidence.require(idle_at_signal=6)
         released, answered = evidence.moment("idle_released"), evidence.moment("answered")
         settle = evidence.policy.settle_time
-        waited = released is not None and evidence.exit is not None and evidence.exit.t - released <= settle
+        still_open = sum(c.ended_by == "engine" for c in evidence.connections)
+        if evidence.exit is None:
+            raise Inconclusive("it never ended, also not when the idle connections were closed")
+        waited = released is not None and still_open > 0 and evidence.exit.t - released <= settle
         facts(
             **exit_facts(evidence),
             waited_for_idle_connections=waited,
             exit_after_last_answer_s=rounded(evidence.exit.t - answered) if evidence.exit and answered else None,
             idle_connections=len(evidence.connections),
+            still_open_after_settle_time=still_open if released else 0,
         )
+        if released is not None and still_open and not waited:
+            raise Inconclusive("it ended late, with idle connections open, but not when they were closed")
         facts.summary("it did not wait for idle connections")
         assert not waited, (
             f"it was still alive {settle:g} s after the last answer, and ended when the idle connections were closed"
         )
+
+    @requirement("DRAIN-1")
+    def test_accepted_requests_get_their_answer(self, evidence: Evidence, facts: Facts) -> None:
+        """Every ordinary request that was accepted before the signal is answered completely and rightly."""
+        _drain.accepted_are_answered(evidence, facts, at_least=1, streams=("once",))
 
 
 class TestEndlessRequest:
@@ -312,6 +340,11 @@ class TestEndlessRequest:
             raise Inconclusive("no endless request was in flight when the signal came")
         _drain.exits_in_grace(evidence, facts)
 
+    @requirement("DRAIN-1")
+    def test_accepted_requests_get_their_answer(self, evidence: Evidence, facts: Facts) -> None:
+        """Every ordinary request that was accepted before the signal is answered completely and rightly."""
+        _drain.accepted_are_answered(evidence, facts, at_least=1, streams=("once",))
+
 
 class TestSecondSignal:
     """{stop_signal} twice to {recipient}, {workers}."""
@@ -320,6 +353,8 @@ class TestSecondSignal:
     @classmethod
     def evidence(cls, experiment: Experiment, stop_signal: str, recipient: Recipient, workers: int) -> Evidence:
         """The experiment."""
+        if experiment.target.slow().duration < 2 * SECOND_AFTER:
+            raise Unsupported(f"needs a request with a duration of at least {2 * SECOND_AFTER:g} s in the manifest")
         again = signal(stop_signal, to=recipient)
         return experiment.run(
             load=[hold(IN_FLIGHT, stagger=_half(experiment))],
@@ -341,8 +376,18 @@ class TestSecondSignal:
             lost = open_then.not_answered()
             facts(lost=len(lost))
             facts.details("\n".join(lost.lines()))
-            assert not lost, f"the second {stop_signal} cost {len(lost)} of {len(open_then)} accepted requests"
+            assert not lost, (
+                f"{len(lost)} of {len(open_then)} accepted requests that were in flight at the second {stop_signal} "
+                "got no right answer"
+            )
             return
+        kept = open_then.fate("right").where(lambda j: j.record.end > second + AT_ONCE)
+        facts(answered_after_second_signal=len(kept))
+        assert not kept, (
+            f"the policy says that a second {stop_signal} forces the exit, but {len(kept)} requests were answered later"
+        )
+        if not open_then.not_answered():
+            raise Inconclusive("all requests had been answered so soon that a forced exit cannot be told from a drain")
         ended_after = evidence.exit.t - second if evidence.exit else None
         settle = evidence.policy.settle_time
         facts(exit_after_second_signal_s=rounded(ended_after), exit_status=evidence.exit and evidence.exit.status)
@@ -351,6 +396,9 @@ class TestSecondSignal:
         )
         assert evidence.exit is not None and evidence.exit.status != 0, "it was forced to exit, and reported status 0"
 
+
+AT_ONCE = 0.25
+"""Seconds after which an answer shows that the exit was not forced."""
 
 SECOND_AFTER = 0.15
 """Seconds between the two signals: long enough for the first to be taken, shorter than the slow request."""
@@ -381,7 +429,14 @@ class TestOtherSignals:
         serving = bool(looks and looks[-1]["serving"])
         facts(serving_afterwards=serving, **exit_facts(evidence))
         if serving:
+            lost = evidence.requests.accepted().where(lambda j: j.fate not in ("right", "unfinished"))
+            failed = evidence.requests.arrived_after().where(lambda j: j.fate not in ("right", "unfinished"))
+            facts(accepted_and_lost=len(lost), failed_later=len(failed))
+            facts.details("\n".join(lost.lines() + failed.lines()))
             facts.summary("it goes on serving")
+            assert not lost and not failed, (
+                f"it goes on serving, but {len(lost)} accepted and {len(failed)} later requests got no right answer"
+            )
             return
         if looks:
             facts(readiness=dict(looks[-1]["readiness"]), predict=looks[-1]["predict"]["wrong"])
@@ -412,6 +467,11 @@ class TestSlowClients:
             raise Inconclusive("no slow client was in flight when the signal came")
         _drain.exits_in_grace(evidence, facts)
 
+    @requirement("DRAIN-1")
+    def test_accepted_requests_get_their_answer(self, evidence: Evidence, facts: Facts) -> None:
+        """Every ordinary request that was accepted before the signal is answered completely and rightly."""
+        _drain.accepted_are_answered(evidence, facts, at_least=1, streams=("once",))
+
 
 class TestOverload:
     """{stop_signal} to {recipient} under overload, {workers}."""
@@ -422,7 +482,7 @@ class TestOverload:
         """The experiment: a closed loop without think time uses up the server, slow requests pile up beside it."""
         return experiment.run(
             load=[closed(users=CROWD), hold(CROWD, stagger=_half(experiment)), steady(rate=20, connections="new")],
-            faults=[at_steady_state(signal(stop_signal, to=recipient))],
+            faults=[when_every_worker_served(signal(stop_signal, to=recipient))],
             workers=workers,
         )
 

@@ -105,6 +105,23 @@ class Evidence:
         return self.moment("gone")
 
     @property
+    def survivors(self) -> list[Mapping[str, Any]]:
+        """The processes that outlived the main process until the end of the observation: pid and command line."""
+        found = self.find("survivors")
+        return list(found["processes"]) if found else []
+
+    def still_works(self) -> str | None:
+        """What survivors of the main process still did at the end: listen, or hold requests. None if nothing."""
+        if not self.survivors:
+            return None
+        if self.listener_closed is None:
+            return "still listen on its port"
+        held = sum(
+            j.record.cause == "aborted" and j.record.phase != "connect" for j in (*self.requests, *self.slow_clients)
+        )
+        return f"still hold {held} requests" if held else None
+
+    @property
     def observed_until(self) -> float:
         """When the observation ended."""
         return float(self.events[-1]["t"]) if (end := self.moment("observed")) is None else end
@@ -169,8 +186,10 @@ class Evidence:
         if not self.faults:
             return None
         proof = self.faults[0]
-        table = proof.get("sockets") or {"t0": proof["t"], "read": []}
-        return Cut(table=table["t0"], t=proof["t"], read=frozenset(table["read"]))
+        table = proof.get("sockets") or {"t0": proof["t"], "read": [], "accepted": []}
+        return Cut(
+            table=table["t0"], t=proof["t"], read=frozenset(table["read"]), accepted=frozenset(table["accepted"])
+        )
 
     def _judged(self, *, slow: bool) -> RequestSet:
         durations = {r.name: r.duration for r in self.target.requests}

@@ -30,9 +30,9 @@ class Output:
         compiled = re.compile(pattern, re.IGNORECASE)
         return [text for text in self.texts() if compiled.search(text)]
 
-    def tail(self, count: int = 10) -> list[str]:
-        """The last lines."""
-        return self.texts()[-count:]
+    def tail(self, count: int = 10, *, until: float = float("inf")) -> list[str]:
+        """The last lines that had arrived at the moment `until`."""
+        return [line["text"] for line in self.lines if "text" in line and line["t"] <= until][-count:]
 
     @property
     def dropped_lines(self) -> int:

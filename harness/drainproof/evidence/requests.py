@@ -57,6 +57,8 @@ class Cut:
     """When the fault was injected."""
     read: frozenset[int]
     """Client ports of the connections that the server had accepted and read empty."""
+    accepted: frozenset[int] = frozenset()
+    """Client ports of the connections that it had accepted, read or not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +72,7 @@ class Judged:
 
     def __str__(self) -> str:
         r = self.record
-        where = f"{r.cause} while {r.phase}" if r.cause else f"status {r.status}" + (f", {r.wrong}" if r.wrong else "")
+        where = f"{r.cause} while {r.phase}" if r.cause else r.wrong or f"status {r.status}"
         return f"#{r.id} {r.request} ({r.stream}, {'reused' if r.reused else 'new'} connection): {self.fate}, {where}"
 
 
@@ -121,6 +123,17 @@ class RequestSet:
         cut = self._need_cut()
         return self.in_flight().where(
             lambda j: j.record.sent is not None and j.record.sent <= cut.table and j.record.port in cut.read
+        )
+
+    def kept_waiting(self) -> RequestSet:
+        """Those that waited unread on an accepted connection for longer than a race takes when the fault came."""
+        cut = self._need_cut()
+        return self.in_flight().where(
+            lambda j: (
+                j.record.sent is not None
+                and j.record.sent < cut.table - RACE
+                and j.record.port in cut.accepted - cut.read
+            )
         )
 
     def arrived_after(self) -> RequestSet:

@@ -14,6 +14,9 @@ from drainproof.probes import sockets
 WARM = 5
 """Right answers that a stream must have got before it counts as steady."""
 
+WORTH_HOLDING = 0.5
+"""Seconds that a request should take for it to be held in flight."""
+
 PATIENCE = 20.0
 """Seconds beyond the durations of the requests until a steady state that does not come is given up."""
 
@@ -49,7 +52,10 @@ class SteadyState:
                 progress = bench.load.wait_for(lambda p: not self._missing(bench.streams, p), until=until)
             except TimeoutError:
                 missing = self._missing(bench.streams, bench.load.progress())
-                raise Inconclusive(f"no steady state: {'; '.join(missing)}") from None
+                text = f"no steady state: {'; '.join(missing)}"
+                if held and longest < WORTH_HOLDING:
+                    text += f". To hold requests in flight, declare one with a duration of {WORTH_HOLDING:g} s or more"
+                raise Inconclusive(text) from None
             if self._all_read(bench, progress, held):
                 return
             if time.monotonic() > until:
@@ -105,6 +111,10 @@ class ServersSeen:
     def wait(self, bench: Bench) -> None:
         """Looks at the owners of accepted connections again and again and records them as the event `servers`."""
         SteadyState().wait(bench)
+        self._look(bench)
+        SteadyState().wait(bench)
+
+    def _look(self, bench: Bench) -> None:
         until = time.monotonic() + self.patience
         seen: set[int] = set()
         while len(seen) < bench.workers and time.monotonic() < until:

@@ -94,7 +94,7 @@ def _socket_table(bench: Bench) -> dict[str, Any] | None:
         "t": table.t,
         "backlog": table.backlog,
         "connections": len(table.sockets),
-        "accepted": sum(s.accepted for s in table.sockets.values()),
+        "accepted": sorted(s.client_port for s in table.sockets.values() if s.accepted),
         "read": sorted(read),
     }
 

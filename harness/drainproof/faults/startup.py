@@ -131,6 +131,7 @@ class FatalRequest:
         return {
             **self.describe(),
             "t": before,
-            "proven": outcome.sent,
-            "because": f"the fatal request was sent; {outcome.text}",
+            "proven": outcome.sent and (outcome.right or outcome.status is None),
+            "because": f"the fatal request was sent; {outcome.text}"
+            + (f", which is not what the manifest expects of it: {outcome.wrong}" if outcome.status else ""),
         }

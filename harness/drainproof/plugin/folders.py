@@ -43,7 +43,7 @@ def prepare(folder: Path, *, option: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         if made:
             (folder / ".gitignore").write_text(GITIGNORE_TEXT)
-        elif not (folder / MARKER).exists():
+        elif not (folder / MARKER).exists() and not any((folder / EVIDENCE).glob("*/" + SESSION)):
             foreign = [name for name in NEEDED if (folder / name).exists()]
             if foreign:
                 raise UserError(

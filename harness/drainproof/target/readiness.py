@@ -15,7 +15,7 @@ import time
 import uuid
 from collections.abc import Callable
 
-from drainproof.errors import ExitedEarly, NeverReadyNeverExits, NotReadyInTime, PortTaken
+from drainproof.errors import ExitedEarly, NeverReadyNeverExits, NotReadyInTime, PortTaken, ReadyButNotServing
 from drainproof.load.attempt import Attempt, attempt
 from drainproof.probes import health, sockets
 from drainproof.target.description import Target
@@ -34,7 +34,7 @@ def await_ready(*, target: Target, instance: Instance, record: Record) -> float:
     """Waits until `instance` serves; returns when it did (CLOCK_MONOTONIC seconds).
 
     Records the events `listening`, `ready`, `first_predict` and `serving`. Raises ExitedEarly, NotReadyInTime,
-    NeverReadyNeverExits or PortTaken, each with the tail of the target's output.
+    NeverReadyNeverExits, ReadyButNotServing or PortTaken, each with the tail of the target's output.
     """
     until = instance.started + target.start_deadline
     port = instance.ports["http"]
@@ -72,6 +72,8 @@ def await_ready(*, target: Target, instance: Instance, record: Record) -> float:
             return outcome.t
         name = target.fast().name
         last = f"{target.readiness} is ready, but the request {name!r} is not answered rightly: {outcome.wrong}"
+    if ready:
+        raise ReadyButNotServing(f"the target says that it is ready, but never served: {last}\n{_tail(instance)}")
     raise _not_ready(target, instance, last)
 
 
