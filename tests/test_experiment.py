@@ -109,7 +109,11 @@ def test_a_signal_under_load_and_the_same_again_from_the_folder(run, tmp_path, p
         (tiny("exit-0"), ExitedEarly, ["with status 0", "before it was ready"]),
         (tiny("exit-3"), ExitedEarly, ["with status 3", "no such model: llama"]),
         (tiny("not-ready", start_deadline=1.5), NotReadyInTime, ["not ready within 1.5 s", "/ready answered 503"]),
-        (tiny("wrong", start_deadline=1.5), ReadyButNotServing, ["never served", "not answered rightly", "does not contain"]),
+        (
+            tiny("wrong", start_deadline=1.5),
+            ReadyButNotServing,
+            ["never served", "not answered rightly", "does not contain"],
+        ),
         (tiny("not-ready", "ignore-sigterm", start_deadline=1.0), NeverReadyNeverExits, ["nor did it end within 3 s"]),
     ],
     ids=["not-found", "exit-0", "exit-3", "not-ready", "wrong-answer", "hangs"],

@@ -101,3 +101,16 @@ def test_accepted_needs_the_socket_table() -> None:
 def test_before_and_after_need_a_fault() -> None:
     with pytest.raises(ValueError, match="no fault"):
         RequestSet([judged()]).accepted()
+
+
+def test_who_was_kept_waiting_unread_is_no_race() -> None:
+    cut = Cut(table=11.0, t=11.001, read=frozenset(), accepted=frozenset({1, 2}))
+    requests = RequestSet(
+        [
+            judged(id=0, port=1, end=11.1),  # accepted, and unread for a second
+            judged(id=1, port=2, sent=10.9, end=11.1),  # accepted, and had just come
+            judged(id=2, port=3, end=11.1),  # still in the accept queue
+        ],
+        cut,
+    )
+    assert [j.record.id for j in requests.kept_waiting()] == [0]

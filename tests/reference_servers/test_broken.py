@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from drainproof import requirement
 from drainproof.target.manifest import load_target
-from running import BROKEN, CONFORMING, Running
+
+from tests.reference_servers.running import BROKEN, CONFORMING, Running
 
 try:
     import tomllib

@@ -12,7 +12,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from running import CONFORMING, PATIENCE, Running
+
+from tests.reference_servers.running import CONFORMING, PATIENCE, Running
 
 STOP_SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP]
 
