@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.real.runs import SERVERS, Run, judge, run
+from tests.reference_servers.kserve_truths import truths
 
 pytestmark = pytest.mark.real
 
@@ -19,12 +20,12 @@ SIDE_BY_SIDE = int(os.environ.get("DRAINPROOF_SIDE_BY_SIDE", "4"))
 
 ONE_WORKER = "(TestStopUnderLoad and main-1w)"
 TWO_WORKERS = "[SIGTERM-main-2w]"
-PORT = "TestPortTaken"
+PORT = "TestPortTaken and 1w"
 SELECTED = {
     "0.11.2": PORT,
-    "0.13.1": f"{PORT} or {ONE_WORKER} or (TestStopUnderLoad and {TWO_WORKERS})",
-    "0.15.2": f"{PORT} or {ONE_WORKER}",
-    "0.21.0": f"{PORT} or {ONE_WORKER} or (TestStopUnderLoad and {TWO_WORKERS})",
+    "0.13.1": f"({PORT}) or {ONE_WORKER} or (TestStopUnderLoad and {TWO_WORKERS})",
+    "0.15.2": f"({PORT}) or {ONE_WORKER}",
+    "0.21.0": f"({PORT}) or {ONE_WORKER} or (TestStopUnderLoad and {TWO_WORKERS})",
 }
 
 GRACEFUL = [
@@ -32,7 +33,7 @@ GRACEFUL = [
     for name in ("SIGTERM", "SIGINT")
     for requirement in ("DRAIN-1", "EXIT-1", "DRAIN-10")
 ]
-HTTP_TAKEN = "start.TestPortTaken[http]"
+HTTP_TAKEN = "start.TestPortTaken[1w-http]"
 TWO = "drain.TestStopUnderLoad[SIGTERM-main-2w]"
 TRUTHS: dict[str, list[tuple[str, str, str, str]]] = {
     "0.11.2": [(HTTP_TAKEN, "START-3", "fail", "it hangs")],
@@ -85,7 +86,11 @@ def test_the_truths_come_out_and_again_from_the_evidence(
         assert found[scenario, requirement][0] == verdict, f"{scenario} {requirement}\n{live.explain()}"
         assert text in found[scenario, requirement][1]
     assert not live.by_requirement("error"), live.explain()
-    if ("start.TestPortTaken[http]", "EXIT-5", "fail", "asyncio debris") in TRUTHS[release]:
+    for (scenario, requirement), (verdict, summary) in found.items():
+        for truth in truths():
+            if truth.covers(release=release, requirement=requirement, scenario=scenario):
+                assert verdict in truth.verdicts, f"{scenario} {requirement}: {summary}\nby hand: {truth.why}"
+    if (HTTP_TAKEN, "EXIT-5", "fail", "asyncio debris") in TRUTHS[release]:
         details = next(
             v["details"]
             for v in live.results["verdicts"]

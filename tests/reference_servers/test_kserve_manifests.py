@@ -69,7 +69,7 @@ STOPS = [f"{signal}-{recipient}" for signal in ("SIGTERM", "SIGINT") for recipie
 SCENARIOS = [
     *(f"drain.TestStopUnderLoad[{stop}-{workers}]" for stop in STOPS for workers in ("1w", "2w")),
     *(f"drain.TestSecondSignal[{stop}-{workers}]" for stop in STOPS for workers in ("1w", "2w")),
-    "start.TestPortTaken[http]",
+    "start.TestPortTaken[1w-http]",
     "start.TestSigtermDuringStartUp[at-once-2w]",
 ]
 
@@ -93,11 +93,11 @@ def test_no_two_truths_contradict_each_other(release: str) -> None:
 @pytest.mark.parametrize(
     ("release", "scenario", "id", "verdict"),
     [
-        ("0.11.2", "start.TestPortTaken[http]", "START-3", "fail"),
-        ("0.13.1", "start.TestPortTaken[http]", "START-3", "pass"),
-        ("0.13.1", "start.TestPortTaken[http]", "EXIT-5", "pass"),
-        ("0.15.2", "start.TestPortTaken[http]", "EXIT-5", "fail"),
-        ("0.21.0", "start.TestPortTaken[http]", "EXIT-5", "fail"),
+        ("0.11.2", "start.TestPortTaken[1w-http]", "START-3", "fail"),
+        ("0.13.1", "start.TestPortTaken[1w-http]", "START-3", "pass"),
+        ("0.13.1", "start.TestPortTaken[1w-http]", "EXIT-5", "pass"),
+        ("0.15.2", "start.TestPortTaken[1w-http]", "EXIT-5", "fail"),
+        ("0.21.0", "start.TestPortTaken[1w-http]", "EXIT-5", "fail"),
         ("0.13.1", "drain.TestStopUnderLoad[SIGTERM-main-2w]", "DRAIN-10", "fail"),
         ("0.21.0", "drain.TestStopUnderLoad[SIGTERM-main-2w]", "DRAIN-10", "pass"),
         ("0.13.1", "drain.TestStopUnderLoad[SIGINT-group-1w]", "DRAIN-1", "pass"),
