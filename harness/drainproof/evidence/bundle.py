@@ -116,8 +116,10 @@ class Evidence:
             return None
         if self.listener_closed is None:
             return "still listen on its port"
+        readers = {s["name"] for s in self.experiment["load"] if s["kind"] == "slow_reader"}  # these cannot see an end
         held = sum(
-            j.record.cause == "aborted" and j.record.phase != "connect" for j in (*self.requests, *self.slow_clients)
+            j.record.cause == "aborted" and j.record.phase != "connect" and j.record.stream not in readers
+            for j in (*self.requests, *self.slow_clients)
         )
         return f"still hold {held} requests" if held else None
 
