@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any
 
 import psutil
+from drainproof.probes import sockets
 from drainproof.target.manifest import load_target
 from drainproof.target.ports import reserve
 
@@ -95,14 +96,15 @@ class Running:
         raise AssertionError(f"it does not serve:\n{self.text()}")
 
     def await_accepted(self, count: int) -> None:
-        """Returns when `count` connections are in its processes' hands."""
+        """Returns when the server has accepted `count` connections and read what came on them."""
         until = time.monotonic() + PATIENCE
         while True:
-            ends = [c for process in self.tree() for c in process.net_connections(kind="tcp4") if c.raddr]
-            found = sum(end.laddr.port == self.port for end in ends)
+            ends = sockets.snapshot(port=self.port).sockets.values()
+            found = sum(end.accepted and end.unread == 0 for end in ends)
             if found == count:
                 return
             assert time.monotonic() < until, f"{found} of {count} connections were accepted"
+            time.sleep(0.002)  # between two looks
 
     def send(self, signum: int) -> None:
         """A signal to the main process."""

@@ -27,7 +27,7 @@ class TestStop:
     def test_everything_in_flight_is_answered(self, tmp_path: Path, workers: int) -> None:
         with conforming(tmp_path, workers=workers) as server, ThreadPoolExecutor(16) as pool:
             server.await_serving()
-            asked = [pool.submit(server.predict, token=f"token-{n}", ms=600) for n in range(16)]
+            asked = [pool.submit(server.predict, token=f"token-{n}", ms=800) for n in range(16)]
             server.await_accepted(16)
             server.send(signal.SIGTERM)
             time.sleep(0.05)  # the second one is to meet a server that drains
@@ -44,7 +44,7 @@ class TestStop:
     def test_it_turns_unready_but_lives_and_serves_on_for_a_while(self, tmp_path: Path) -> None:
         with conforming(tmp_path) as server, ThreadPoolExecutor(1) as pool:
             server.await_serving()
-            last = pool.submit(server.predict, ms=600)
+            last = pool.submit(server.predict, ms=800)
             server.await_accepted(1)
             server.send(signal.SIGTERM)
             while server.ask("GET", "/ready")[0] == 200:
