@@ -130,6 +130,20 @@ def test_a_target_that_does_not_come_up(
     assert str(saved.value) == str(live.value)
 
 
+def test_a_target_that_never_comes_up_is_given_up(tmp_path: Path) -> None:
+    with Laboratory(target=tiny("exit-3"), folder=tmp_path, progress=lambda _text: None) as laboratory:
+        texts = []
+        for number in range(5):
+            with pytest.raises(ExitedEarly) as caught:
+                laboratory.experiment(scenario=f"x{number}", title="x").run(faults=[after(0.0, send("SIGTERM"))])
+            texts.append(str(caught.value))
+    assert ["not started again after 3 starts" in text for text in texts] == [False] * 3 + [True] * 2
+    assert all("no such model: llama" in text for text in texts)
+    assert not (tmp_path / "x4" / "output.jsonl").exists()
+    with pytest.raises(ExitedEarly, match="not started again"):
+        conclude(tmp_path / "x4")
+
+
 def test_a_shell_as_main_process_is_said(run) -> None:  # type: ignore[no-untyped-def]
     command = ("sh", "-c", f"{sys.executable} {TINY} {{port}}; true")
     evidence = run(tiny(command=command), load=[once(2)], faults=[at_steady_state(send("SIGTERM"))])

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from drainproof import errors
-from drainproof.errors import DrainproofError, HarnessError, Unsupported
+from drainproof.errors import DrainproofError, HarnessError, LaunchError, Unsupported
 from drainproof.evidence import Evidence
 from drainproof.faults.bench import Bench, Injection
 from drainproof.faults.signals import SignalFault
@@ -36,6 +36,9 @@ FAST, SLOW, ENDLESS = "@fast", "@slow", "@endless"
 
 ATTEMPTS = 3
 """So often an experiment is made where *our* processes got too little of the machine. The target is never a reason."""
+
+HOPELESS = 3
+"""So many ordinary starts must fail, with none that succeeded, for a target to be given up."""
 
 DISCARDED = "discarded"
 """The folder beside the evidence that keeps attempts which measured nothing."""
@@ -104,7 +107,10 @@ class Facilities:
 
     engine: LoadEngine
     usual_start: Callable[[], float]
-    note_start: Callable[[float], None]
+    starts: list[float]
+    """How long each ordinary start took that succeeded, in seconds."""
+    failed_starts: list[LaunchError]
+    """Why ordinary starts did not."""
     versions: dict[str, Any]
     """What is known of the target's environment; filled by the first experiment that gets it to run."""
 
@@ -235,6 +241,8 @@ class _Run:
         """Runs all steps. `cleanup` outlives them and ends whatever they started, in reverse order."""
         bench, record = self.bench, self.recorder.event
         cleanup.callback(self._release)
+        if not any(i.moment.before_ready for i in self.faults):
+            self._spare_a_hopeless_start()
         for injection in self.faults:
             injection.fault.prepare(bench)
         if any(i.moment.before_ready for i in self.faults):
@@ -267,6 +275,14 @@ class _Run:
             self._start_again(cleanup)
         record("end")
 
+    def _spare_a_hopeless_start(self) -> None:
+        """A target that never came up is not started for every scenario, each time until its deadline."""
+        failed = self.facilities.failed_starts
+        if len(failed) >= HOPELESS and not self.facilities.starts:
+            raise type(failed[-1])(
+                f"not started again after {len(failed)} starts that failed; the last one: {failed[-1]}"
+            )
+
     def _release(self) -> None:
         for step in reversed(self.bench.cleanup):
             step()
@@ -281,9 +297,13 @@ class _Run:
 
     def _start_up(self) -> None:
         bench = self.bench
-        serving = await_ready(target=bench.target, instance=bench.running, record=self.recorder.event)
+        try:
+            serving = await_ready(target=bench.target, instance=bench.running, record=self.recorder.event)
+        except LaunchError as error:
+            self.facilities.failed_starts.append(error)
+            raise
         seconds = serving - bench.running.started
-        self.facilities.note_start(seconds)
+        self.facilities.starts.append(seconds)
         self.progress(f"ready after {seconds:.1f} s")
         if not self.facilities.versions:
             self.facilities.versions.update(environment.describe_python(pid=_serving_pid(bench)))

@@ -56,7 +56,7 @@ class Laboratory:
         self._engine = LoadEngine()
         self._starts: list[float] = []
         self._facilities = Facilities(
-            engine=self._engine, usual_start=self._usual_start, note_start=self._starts.append, versions={}
+            engine=self._engine, usual_start=self._usual_start, starts=self._starts, failed_starts=[], versions={}
         )
         try:
             folder.mkdir(parents=True, exist_ok=True)

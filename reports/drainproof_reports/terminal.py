@@ -121,6 +121,8 @@ def _closing(results: Results, folder: Path, width: int) -> list[Line]:
     if broken:
         rest = f" {', '.join(unsure)} could not be judged everywhere." if unsure else ""
         word, style = f"{name} does not keep {', '.join(broken)}.{rest}", "red bold"
+    elif unsure and not any(v.verdict in ("pass", "note") for v in results.verdicts):
+        word, style = f"Nothing could be judged of {name}.", "red bold"
     elif unsure:
         word, style = f"{name} broke no rule that could be judged; {', '.join(unsure)} could not be judged.", "red bold"
     elif must and results.aborted:

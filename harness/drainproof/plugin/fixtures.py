@@ -34,7 +34,7 @@ class Facts:
             self.values[name] = json_value(value)
 
     def summary(self, text: str) -> None:
-        """Says in one sentence what held or did not hold, in place of the text of the assertion."""
+        """Says in one sentence what was measured; where the check fails, the message of its assertion comes first."""
         self.summary_text = json_value(text)
 
     def details(self, text: str) -> None:
