@@ -203,14 +203,12 @@ def test_never_more_than_one_request_at_a_time_to_a_path() -> None:
             processes = staticmethod(list)
 
         lines = Lines()
-        at_once = []
         with Sampler(instance=Nobody(), target=Paths(liveness=None), write=lines.append, health_timeout=0.2):
             until = time.monotonic() + 10
             while sockets.snapshot(port=port).backlog < 3:
-                ends = sockets.snapshot(port=port).sockets.values()
-                at_once.append(sum(end.state == "ESTABLISHED" for end in ends))
                 assert time.monotonic() < until
-        assert set(at_once) <= {0, 1}
+    # Not by counting connections in the kernel's table: it is read piece by piece, and may show one before its end
+    # and the next one after its beginning.
     looks = [line for line in lines if line["probe"] == "readiness"]
     assert {line["value"]["failure"] for line in looks} == {"timeout"}
     assert all(later["t0"] >= earlier["t"] for earlier, later in pairwise(looks))
