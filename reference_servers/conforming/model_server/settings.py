@@ -20,7 +20,7 @@ class Settings:
     model_path: Path = MODEL
     model_load: float = 0.1
     """How long loading the model takes."""
-    lame_duck: float = 0.3
+    lame_duck: float = 0.4
     """How long the server still accepts connections after it has said that it is going."""
     drain_bound: float = 2.5
     """When, counted from the stop signal, whatever is still unfinished is cut."""
