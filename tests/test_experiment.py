@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -23,6 +24,7 @@ from drainproof.errors import (
     ReadyButNotServing,
     Unsupported,
 )
+from drainproof.evidence import Evidence
 from drainproof.experiment import conclude
 from drainproof.laboratory import Archive, Laboratory
 from drainproof.load.plan import Expectation, Request
@@ -100,6 +102,42 @@ def test_a_signal_under_load_and_the_same_again_from_the_folder(run, tmp_path, p
         assert evidence.find("leftovers")["left"] == []
     assert repr(live.requests) == repr(saved.requests)
     assert phases[0] == "starting" and "SIGTERM" in phases
+
+
+@pytest.mark.parametrize(
+    ("name", "member", "damage"),
+    [
+        ("output.jsonl", "output", None),
+        ("output.jsonl", "output", b'{"t":1.0,"stream":"stdout","text":"x"}\n'),
+        ("output.jsonl", "output", b"\xff\xfe\n"),
+        ("ledger.jsonl", "ledger", None),
+        ("ledger.jsonl", "ledger", b"[]\n"),
+        ("probes.jsonl", "history", None),
+        ("probes.jsonl", "history", b"{}\n"),
+        ("timeline.jsonl", "events", b"{}\n"),
+        ("experiment.json", "experiment", b"[]"),
+    ],
+)
+def test_damaged_evidence_is_no_ground_for_a_verdict(evidence_folder, tmp_path, name, member, damage) -> None:  # type: ignore[no-untyped-def]
+    folder = tmp_path / "copy"
+    shutil.copytree(evidence_folder, folder)
+    assert getattr(Evidence(folder), member) is not None
+    if damage is None:
+        (folder / name).unlink()
+    else:
+        (folder / name).write_bytes(damage)
+    with pytest.raises(HarnessError, match=name.partition(".")[0]):
+        getattr(Evidence(folder), member)
+
+
+@pytest.fixture(scope="module")
+def evidence_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The evidence of one ordinary experiment."""
+    folder = tmp_path_factory.mktemp("ordinary")
+    with Laboratory(target=tiny(), folder=folder, progress=lambda _text: None) as laboratory:
+        experiment = laboratory.experiment(scenario="x", title="x")
+        experiment.run(load=[once(2)], faults=[at_steady_state(send("SIGTERM"))])
+    return folder / "x"
 
 
 @pytest.mark.parametrize(

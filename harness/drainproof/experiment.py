@@ -40,6 +40,9 @@ ATTEMPTS = 3
 HOPELESS = 3
 """So many ordinary starts must fail, with none that succeeded, for a target to be given up."""
 
+OUTPUT_PATIENCE = 15.0
+"""Seconds that the keeper gets to write what the target printed, once all its processes are gone."""
+
 DISCARDED = "discarded"
 """The folder beside the evidence that keeps attempts which measured nothing."""
 
@@ -267,6 +270,10 @@ class _Run:
             record("ended_by_harness")
             instance.end_processes()
         sampler.stop()
+        if not instance.wait_output(until=time.monotonic() + OUTPUT_PATIENCE):
+            raise HarnessError("the target's output could not be read to its end")
+        if instance.problems:
+            raise HarnessError(f"the target could not be watched properly: {'; '.join(instance.problems)}")
         left = baseline.leftovers()
         record("leftovers", **left.to_json())
         left.remove()

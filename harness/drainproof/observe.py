@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import psutil
 
+from drainproof.errors import HarnessError
 from drainproof.faults.bench import Bench
 from drainproof.load.attempt import Attempt, attempt
 from drainproof.load.plan import Once
@@ -70,7 +71,11 @@ def _limit(bench: Bench, since: float) -> float:
 
 
 def _still_alive(bench: Bench) -> None:
-    bench.record("still_alive", processes=_processes(bench))
+    processes = _processes(bench)
+    if not any(process["pid"] == bench.running.pid for process in processes):
+        # A keeper that was stopped or starved cannot tell of an exit: that must not be held against the target.
+        raise HarnessError("the target's main process is not there any more, but its keeper has not told of its end")
+    bench.record("still_alive", processes=processes)
 
 
 @dataclass(frozen=True, kw_only=True)

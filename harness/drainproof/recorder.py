@@ -14,6 +14,7 @@ monotonic and wall-clock time to convert it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -72,7 +73,8 @@ class Recorder:
         """Closes the files; later samples are dropped."""
         with self._lock:
             for file in (self._timeline, self._probes):
-                file.close()
+                with contextlib.suppress(OSError):  # what could not be written has been told when it was written
+                    file.close()
 
     def __enter__(self) -> Recorder:
         return self

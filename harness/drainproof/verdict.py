@@ -66,5 +66,5 @@ class Results:
 
     @property
     def red(self) -> bool:
-        """Whether this run must not pass a gate."""
-        return self.aborted or any(v.verdict in RED for v in self.verdicts)
+        """Whether this run must not pass a gate: where something is red, and where nothing was judged."""
+        return self.aborted or not self.verdicts or any(v.verdict in RED for v in self.verdicts)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
-from tests.real.runs import BROKEN, SERVERS, Run, judge, run
+from tests.real.runs import BROKEN, ROOT, SERVERS, Run, environment, judge, run
 
 ONE = ("-k", "TestStopUnderLoad and [SIGTERM-main-1w]")
 
@@ -24,6 +26,14 @@ def test_a_conforming_server_is_green_and_stays_so(tmp_path: Path) -> None:
     again = judge(tmp_path / "live", report=tmp_path / "again")
     assert again.status == 0, again.output
     assert verdicts(again) == verdicts(live)
+
+
+def test_without_assertions_nothing_is_judged(tmp_path: Path) -> None:
+    target, report = f"--target={SERVERS / 'conforming'}", f"--report-dir={tmp_path / 'report'}"
+    command = [sys.executable, "-O", "-m", "pytest", "-p", "no:cacheprovider", target, report]
+    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 4
+    assert "take the assertions out of the checks" in done.stderr
 
 
 def test_a_broken_server_fails_with_its_reasons(tmp_path: Path) -> None:

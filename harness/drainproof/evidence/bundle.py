@@ -46,8 +46,12 @@ class Evidence:
             raise HarnessError(f"{folder} holds no evidence: {EXPERIMENT} is missing") from error
         except ValueError as error:
             raise HarnessError(f"{folder / EXPERIMENT} is damaged: {error}") from error
+        if not isinstance(self.experiment, dict) or "target" not in self.experiment:
+            raise HarnessError(f"{folder / EXPERIMENT} is damaged: it does not describe an experiment")
         self.target = Target.from_json(self.experiment["target"])
         self.events: tuple[Event, ...] = tuple(_lines(folder / TIMELINE))
+        if not all("t" in event and "event" in event for event in self.events):
+            raise HarnessError(f"{folder / TIMELINE} is damaged: it has lines that are no events")
 
     # What was done
 
@@ -133,6 +137,8 @@ class Evidence:
         """The load engine's ledger. Raises HarnessError where it cannot be the ground of a verdict."""
         path = self.folder / LEDGER
         if not path.exists():
+            if self.find("load") is not None:
+                raise HarnessError(f"{path} is missing, although there was a load")
             return Ledger(requests=(), connections=(), summary=None)
         ledger = ledgers.read(path)
         if problems := ledger.problems(since=self._measured_since):
@@ -150,13 +156,22 @@ class Evidence:
 
     @cached_property
     def history(self) -> History:
-        """What the probes saw."""
-        return History(_lines(self.folder / PROBES))
+        """What the probes saw. Raises HarnessError where their record is damaged."""
+        path = self.folder / PROBES
+        if self.find("launch") is not None and not path.exists():
+            raise HarnessError(f"{path} is missing")
+        try:
+            return History(_lines(path))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise HarnessError(f"{path} is damaged: {type(error).__name__}: {error}") from error
 
     @cached_property
     def output(self) -> Output:
-        """What the target printed."""
-        return Output(_lines(self.folder / OUTPUT))
+        """What the target printed. Raises HarnessError where its record is not complete."""
+        lines = _lines(self.folder / OUTPUT)
+        if self.find("launch") is not None and not {"stdout", "stderr"} <= {line.get("end") for line in lines}:
+            raise HarnessError(f"{self.folder / OUTPUT} is not complete: it has no end of stdout and stderr")
+        return Output(lines)
 
     @cached_property
     def listener_closed(self) -> Change | None:

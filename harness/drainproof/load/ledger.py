@@ -192,15 +192,18 @@ def write_line(record: RequestRecord | ConnectionRecord | LedgerSummary) -> str:
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """JSON lines of `path`; a last line that a crash cut short is left out. Raises HarnessError on any other damage."""
-    with path.open(encoding="utf-8") as file:
+    """JSON objects of `path`; a last line that a crash cut short is left out. Raises HarnessError on other damage."""
+    with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             try:
-                yield json.loads(line)
-            except json.JSONDecodeError as error:
-                if not line.endswith("\n"):
+                value = json.loads(line)
+            except ValueError as error:  # not JSON, or not UTF-8
+                if not line.endswith(b"\n"):
                     return
                 raise HarnessError(f"{path}, line {number}: not JSON ({error})") from error
+            if not isinstance(value, dict):
+                raise HarnessError(f"{path}, line {number}: not a JSON object")
+            yield value
 
 
 def read(path: Path) -> Ledger:

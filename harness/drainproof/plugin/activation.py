@@ -30,6 +30,8 @@ SPREAD = ("load", "worksteal", "loadgroup")
 
 def activate(config: pytest.Config, wanted: Wanted) -> None:
     """Registers everything that a run needs. Raises UsageError, with the text of what is wrong."""
+    if not __debug__:
+        raise pytest.UsageError("python -O and PYTHONOPTIMIZE take the assertions out of the checks: run without them")
     defaults = Defaults()
     config.pluginmanager.register(defaults, "drainproof-defaults")
     try:

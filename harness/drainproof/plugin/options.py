@@ -118,8 +118,9 @@ def add_short_names(config: pytest.Config, parser: pytest.Parser, args: Sequence
 
 
 def _unknown(config: pytest.Config, parser: pytest.Parser, args: Sequence[str]) -> list[str]:
-    """The arguments that no option takes."""
-    return parser.parse_known_and_unknown_args(list(args), namespace=copy.copy(config.option))[1]
+    """The arguments that no option takes; one with a space in its value passes for a path."""
+    known, unknown = parser.parse_known_and_unknown_args(list(args), namespace=copy.copy(config.option))
+    return unknown + [path for path in known.file_or_dir if str(path).startswith("--")]
 
 
 def _is_free(config: pytest.Config, parser: pytest.Parser, name: str) -> bool:
