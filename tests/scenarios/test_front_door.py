@@ -17,13 +17,13 @@ def verdicts(run: Run) -> list[tuple[str, str, str, str, dict[str, object]]]:
 
 
 def test_a_conforming_server_is_green_and_stays_so(tmp_path: Path) -> None:
-    live = run(SERVERS / "conforming", report=tmp_path / "live", arguments=ONE, timeout=120)
+    live = run(SERVERS / "conforming", report=tmp_path / "a live run", arguments=ONE, timeout=120)
     assert live.status == 0, live.output
     assert live.by_requirement("pass") >= {"DRAIN-1", "DRAIN-2", "DRAIN-3", "DRAIN-8", "EXIT-1", "EXIT-5", "EXIT-6"}
     assert not live.by_requirement("fail", "note", "inconclusive", "unsupported", "error"), live.explain()
     assert live.results["aborted"] is False
     assert live.results["versions"]["target"]["python"], "the target's own Python is known"
-    again = judge(tmp_path / "live", report=tmp_path / "again")
+    again = judge(tmp_path / "a live run", report=tmp_path / "again")
     assert again.status == 0, again.output
     assert verdicts(again) == verdicts(live)
 
