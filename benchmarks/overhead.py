@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from drainproof.evidence import Evidence
+from drainproof.faults.moments import RIPE
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -46,6 +47,8 @@ def _until_loaded(evidence: Evidence) -> float:
 def _needs(stream: dict[str, Any], durations: dict[str, float]) -> float:
     if stream["kind"] == "hold":
         return float(stream["stagger"])
+    if stream["kind"] == "once":
+        return RIPE if durations[stream["request"]] >= 2 * RIPE else 0.0
     if stream["kind"] == "steady":
         return 5 / float(stream["rate"])  # so many answers make a stream warm
     return 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from drainproof.evidence import Judged, RequestSet
-from drainproof.evidence.requests import LOST
+from drainproof.evidence.requests import LOST, RACE
 from drainproof.scenario import Evidence, Inconclusive
 
 from drainproof_scenarios._facts import Facts, exit_facts, rounded
@@ -18,17 +18,24 @@ EARLIEST_ANSWER = 0.8
 def accepted_are_answered(evidence: Evidence, facts: Facts, *, at_least: int, streams: tuple[str, ...] = ("",)) -> None:
     """DRAIN-1: what was accepted before the signal gets its complete and right answer."""
     evidence.require(accepted_at_signal=at_least)
+    just_now = evidence.fault["t"] - RACE
     accepted = evidence.requests.accepted().stream(*streams)
+    # Read from the socket is not yet seen by a handler: what had just come may be turned away like what comes later.
+    turned_away = accepted.fate("unavailable").where(lambda j: j.record.sent is not None and j.record.sent > just_now)
+    accepted = accepted.where(lambda j: j not in set(turned_away))
     lost = accepted.not_answered()
     facts(
         accepted_before_signal=len(accepted),
         answered=len(accepted) - len(lost),
         lost=len(lost),
         fates=accepted.fates(),
+        turned_away_with_503=len(turned_away),
         **exit_facts(evidence),
     )
     facts.summary(f"all {len(accepted)} requests that were accepted before the signal got their right answer")
     facts.details("\n".join(lost.lines()))
+    if not accepted:
+        raise Inconclusive("every accepted request had just come and was turned away with a 503")
     if lost and len(lost.fate("unfinished")) == len(lost):
         raise Inconclusive("requests that were accepted before the signal were not finished when the observation ended")
     if lost and len(lost.fate("wrong")) == len(lost) and evidence.requests.before().fate("wrong"):

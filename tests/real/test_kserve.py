@@ -61,7 +61,8 @@ BOTH_LINES = ("Event loop is closed", "coroutine 'AioServer.shutdown' was never 
 def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Run]]]:
     """The runs of all releases that were selected, side by side; each makes its environment first."""
     folder = tmp_path_factory.mktemp("kserve")
-    wanted = {item.callspec.params["release"] for item in request.session.items if hasattr(item, "callspec")}
+    params = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
+    wanted = {of_item["release"] for of_item in params if "release" in of_item}
 
     def one(release: str) -> Run:
         subprocess.run([str(KSERVE / "environment"), release], check=True, stdout=subprocess.DEVNULL)

@@ -17,6 +17,9 @@ WARM = 5
 WORTH_HOLDING = 0.5
 """Seconds that a request should take for it to be held in flight."""
 
+RIPE = 0.3
+"""Seconds that requests which are sent once shall have been in flight: what has just come may still be turned away."""
+
 PATIENCE = 20.0
 """Seconds beyond the durations of the requests until a steady state that does not come is given up."""
 
@@ -47,6 +50,10 @@ class SteadyState:
         longest = max((r.duration for r in bench.target.requests if r.duration != float("inf")), default=0.0)
         until = time.monotonic() + PATIENCE + 2 * longest
         held = [s.name for s in bench.streams if isinstance(s, Hold | Once)]
+        durations = {r.name: r.duration for r in bench.target.requests}
+        once = [durations[s.request] for s in bench.streams if isinstance(s, Once)]
+        ripening = RIPE if once and min(once) >= 2 * RIPE else 0.0
+        ripe_at: float | None = None
         while True:
             try:
                 progress = bench.load.wait_for(lambda p: not self._missing(bench.streams, p), until=until)
@@ -56,7 +63,11 @@ class SteadyState:
                 if held and longest < WORTH_HOLDING:
                     text += f". To hold requests in flight, declare one with a duration of {WORTH_HOLDING:g} s or more"
                 raise Inconclusive(text) from None
-            if self._all_read(bench, progress, held):
+            if not self._all_read(bench, progress, held):
+                ripe_at = None
+            elif ripe_at is None:
+                ripe_at = time.monotonic() + ripening
+            if ripe_at is not None and time.monotonic() >= ripe_at:
                 return
             if time.monotonic() > until:
                 raise Inconclusive("no steady state: the server does not accept and read all requests that are held")
