@@ -15,7 +15,7 @@ class Application(model_server.Application):
 class Connection(model_server.Connection):
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self.app.draining and not self.busy:
+        if self.app.draining:
             self.close_unless_something_came()
 
 

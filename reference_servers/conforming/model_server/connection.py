@@ -35,8 +35,8 @@ class Connection(HttpToolsProtocol):
 
     @property
     def busy(self) -> bool:
-        """A request is on it, even if only its first byte has come, or the end of an answer has not left yet."""
-        return self.begun > self.answered or self.transport.get_write_buffer_size() > 0
+        """A request is on it, even if only its first byte has come."""
+        return self.begun > self.answered
 
     def quiet_for(self) -> float:
         """Seconds since the last byte came in or the last answer was complete."""
@@ -45,10 +45,9 @@ class Connection(HttpToolsProtocol):
     def close_unless_something_came(self) -> None:
         """Closes an idle connection, in a way that leaves the smallest possible window for a request to be lost.
 
-        The kernel may hold a request that the event loop has not read yet: then the connection stays. Otherwise it is
-        shut down in the same breath, in both directions (`transport.close()` closes a turn of the loop later): whatever
-        the client sends from now on, it sends on a connection that it could have known to be closed, and the kernel
-        turns it away instead of acknowledging it.
+        The kernel may hold a request that the event loop has not read yet: then the connection stays. Otherwise the
+        FIN leaves in the same breath (`transport.close()` would close a turn of the loop later), so whatever the client
+        sends from now on it sends on a connection that it could have known to be closed.
         """
         sock = self.transport.get_extra_info("socket")
         poll = select.poll()
@@ -56,7 +55,7 @@ class Connection(HttpToolsProtocol):
         if poll.poll(0):
             return
         with contextlib.suppress(OSError):
-            sock.shutdown(socket.SHUT_RDWR)
+            sock.shutdown(socket.SHUT_WR)
         self.transport.close()
 
     def cut(self) -> None:
