@@ -176,7 +176,9 @@ class Evidence:
     @cached_property
     def listener_closed(self) -> Change | None:
         """When the HTTP port stopped listening after the fault: by a close, or with the last process that held it."""
-        return self.history.listener_closed(port=self.port, after=float(self.fault["t"]))
+        change = self.history.listener_closed(port=self.port, after=float(self.fault["t"]))
+        # What was still open when the observation ended was closed by us, when we ended the target.
+        return None if change is not None and change.earliest >= self.observed_until else change
 
     @property
     def port(self) -> int:
