@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from drainproof.faults.bench import Bench, Trigger
-from drainproof.probes import processes, sockets
+from drainproof.faults.reading import read_sockets
+from drainproof.probes import processes
 from drainproof.target.description import Target
 from drainproof.target.instance import Instance
 
@@ -54,7 +55,7 @@ class SignalFault:
         before = time.monotonic()
         try:
             state = processes.signal_state(pid=instance.pid)
-            table = _socket_table(bench)
+            table = read_sockets(bench)
             before = time.monotonic()
             instance.send_group(number) if self.recipient == "group" else instance.send(number)
         except ProcessLookupError:
@@ -81,22 +82,6 @@ class SignalFault:
 def _describe_main(instance: Instance) -> dict[str, Any]:
     kind, sentence = instance.kind_of_main()
     return {"pid": instance.pid, "is": kind, "note": sentence}
-
-
-def _socket_table(bench: Bench) -> dict[str, Any] | None:
-    """The server's ends of the connections right before the fault: which were accepted, which of these read empty."""
-    if bench.load is None:
-        return None
-    table = sockets.snapshot(port=bench.port)
-    read = [s.client_port for s in table.sockets.values() if s.accepted and s.unread == 0]
-    return {
-        "t0": table.t0,
-        "t": table.t,
-        "backlog": table.backlog,
-        "connections": len(table.sockets),
-        "accepted": sorted(s.client_port for s in table.sockets.values() if s.accepted),
-        "read": sorted(read),
-    }
 
 
 def _wait_taken(instance: Instance, number: int) -> float | None:
