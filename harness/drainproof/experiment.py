@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from drainproof import errors
 from drainproof.errors import DrainproofError, HarnessError, LaunchError, Unsupported
 from drainproof.evidence import Evidence
-from drainproof.faults.bench import Bench, Injection
+from drainproof.faults.bench import Bench, Fault, Injection, Trigger
 from drainproof.faults.signals import SignalFault
 from drainproof.load.driver import LoadEngine
 from drainproof.load.plan import Plan, Request, SlowWriter, Stream
@@ -63,15 +63,18 @@ class Experiment(Protocol):
         *,
         load: Sequence[Stream] = (),
         faults: Sequence[Injection] = (),
+        given: Sequence[Fault] = (),
         workers: int = 1,
         observe: Observer | None = None,
         restart: bool = False,
     ) -> Evidence:
         """Runs the experiment and returns its evidence.
 
-        `load`: streams that run side by side; `faults`: in order, each at its moment; `workers`: how many the target is
-        started with; `observe`: what happens after the last fault (default: until it is gone); `restart`: start it once
-        more on the same ports when it is gone. Raises Unsupported, Inconclusive, LaunchError or HarnessError.
+        `load`: streams that run side by side; `faults`: in order, each at its moment; `given`: what holds from the
+        launch on (a start method that is set, a failure that waits to be reached) and is proven when the observation is
+        over; `workers`: how many the target is started with; `observe`: what happens after the last fault (default:
+        until it is gone); `restart`: start it once more on the same ports when it is gone. Raises Unsupported,
+        Inconclusive, LaunchError or HarnessError.
         """
 
 
@@ -144,18 +147,19 @@ class LiveExperiment:
         *,
         load: Sequence[Stream] = (),
         faults: Sequence[Injection] = (),
+        given: Sequence[Fault] = (),
         workers: int = 1,
         observe: Observer | None = None,
         restart: bool = False,
     ) -> Evidence:
         """See `Experiment.run`."""
-        for injection in faults:
-            injection.fault.check(self.target)
+        for fault in (*given, *(injection.fault for injection in faults)):
+            fault.check(self.target)
         streams = resolve_load(load, self.target)
         observer = observe or UntilGone()
         self.folder = self._folder
         for attempt in range(1, ATTEMPTS + 1):
-            self._attempt(streams, faults, workers, observer, restart=restart)
+            self._attempt(streams, faults, given, workers, observer, restart=restart)
             evidence = conclude(self._folder)
             if attempt == ATTEMPTS or not evidence.starvation():
                 break
@@ -173,6 +177,7 @@ class LiveExperiment:
         self,
         streams: tuple[Stream, ...],
         faults: Sequence[Injection],
+        given: Sequence[Fault],
         workers: int,
         observer: Observer,
         *,
@@ -182,6 +187,7 @@ class LiveExperiment:
             ports = cleanup.enter_context(reserve(names=self.target.ports))
             bench = Bench(
                 target=self.target,
+                folder=self._folder,
                 workers=workers,
                 ports=dict(ports),
                 record=recorder.event,
@@ -196,6 +202,7 @@ class LiveExperiment:
                 ports=bench.ports,
                 load=[{"kind": s.kind, **vars(s)} for s in streams],
                 faults=[{"moment": i.moment.describe(), **i.fault.describe()} for i in faults],
+                given=[fault.describe() for fault in given],
                 observe=observer.describe(),
                 versions=self._facilities.versions,
             )
@@ -204,6 +211,7 @@ class LiveExperiment:
                     bench=bench,
                     recorder=recorder,
                     faults=faults,
+                    given=given,
                     observer=observer,
                     restart=restart,
                     facilities=self._facilities,
@@ -235,6 +243,7 @@ class _Run:
     bench: Bench
     recorder: Recorder
     faults: Sequence[Injection]
+    given: Sequence[Fault]
     observer: Observer
     restart: bool
     facilities: Facilities
@@ -244,10 +253,11 @@ class _Run:
         """Runs all steps. `cleanup` outlives them and ends whatever they started, in reverse order."""
         bench, record = self.bench, self.recorder.event
         cleanup.callback(self._release)
-        if not any(i.moment.before_ready for i in self.faults):
+        if self._ordinary_start:
             self._spare_a_hopeless_start()
-        for injection in self.faults:
-            injection.fault.prepare(bench)
+        for fault in (*self.given, *(injection.fault for injection in self.faults)):
+            fault.prepare(bench)
+        bench.install_shim()
         if any(i.moment.before_ready for i in self.faults):
             bench.usual_start()  # may have to find out, which must not happen while the target starts
         tmp = process.fresh_tmp()
@@ -256,13 +266,17 @@ class _Run:
         cleanup.callback(instance.end)
         sampler = Sampler(instance=instance, target=bench.target, write=self.recorder.sample, note=baseline.note)
         cleanup.enter_context(sampler)
-        if not any(i.moment.before_ready for i in self.faults):
-            self._start_up()
-            self._load(cleanup)
-        self._inject()
-        self.progress("observing")
-        self.observer.observe(bench, since=bench.last)
-        record("observed")
+        conditions = [fault.arm(bench) for fault in self.given]
+        try:
+            if not any(i.moment.before_ready for i in self.faults):
+                self._start_up()
+                self._load(cleanup)
+            self._inject()
+            self.progress("observing")
+            self.observer.observe(bench, since=bench.last)
+            record("observed")
+        finally:
+            self._prove(conditions)
         if bench.load is not None:
             bench.load.stop(grace=1.0 if instance.exit_status() is not None else 0.0)
             record("load_stopped")
@@ -281,6 +295,15 @@ class _Run:
         if self.restart:
             self._start_again(cleanup)
         record("end")
+
+    @property
+    def _ordinary_start(self) -> bool:
+        return not self.given and not any(i.moment.before_ready for i in self.faults)
+
+    def _prove(self, conditions: Sequence[Trigger]) -> None:
+        """Records the proofs of what was given from the launch on: only now everything that could happen has."""
+        for prove in conditions:
+            self.recorder.event("given", **prove())
 
     def _spare_a_hopeless_start(self) -> None:
         """A target that never came up is not started for every scenario, each time until its deadline."""
@@ -307,10 +330,12 @@ class _Run:
         try:
             serving = await_ready(target=bench.target, instance=bench.running, record=self.recorder.event)
         except LaunchError as error:
-            self.facilities.failed_starts.append(error)
+            if self._ordinary_start:
+                self.facilities.failed_starts.append(error)
             raise
         seconds = serving - bench.running.started
-        self.facilities.starts.append(seconds)
+        if self._ordinary_start:
+            self.facilities.starts.append(seconds)
         self.progress(f"ready after {seconds:.1f} s")
         if not self.facilities.versions:
             self.facilities.versions.update(environment.describe_python(pid=_serving_pid(bench)))

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from drainproof.errors import HarnessError, Inconclusive, UserError
 from drainproof.evidence import Evidence
 from drainproof.experiment import Experiment, Facilities, LiveExperiment, conclude, resolve_load
-from drainproof.faults.bench import Injection
+from drainproof.faults.bench import Fault, Injection
 from drainproof.load.driver import LoadEngine
 from drainproof.load.plan import Stream
 from drainproof.observe import Observer
@@ -160,13 +160,14 @@ class SavedExperiment:
         *,
         load: Sequence[Stream] = (),
         faults: Sequence[Injection] = (),
+        given: Sequence[Fault] = (),
         workers: int = 1,
         observe: Observer | None = None,
         restart: bool = False,
     ) -> Evidence:
         """Returns the saved evidence. Raises what ended the experiment then, or Inconclusive if nothing was saved."""
-        for injection in faults:
-            injection.fault.check(self.target)
+        for fault in (*given, *(injection.fault for injection in faults)):
+            fault.check(self.target)
         resolve_load(load, self.target)
         if not self._folder.is_dir():
             raise Inconclusive(f"no evidence was saved for {self._scenario}")

@@ -28,8 +28,10 @@ from drainproof.errors import HarnessError, Inconclusive, LaunchError, ReadyButN
 from drainproof.evidence import Evidence
 from drainproof.experiment import ENDLESS, FAST, SLOW, Experiment
 from drainproof.faults.bench import Fault, Injection
+from drainproof.faults.exceptions import ExceptionFault
 from drainproof.faults.moments import BeforeLaunch, Delay, Listening, ServersSeen, StartUp, SteadyState
 from drainproof.faults.signals import Recipient, SignalFault
+from drainproof.faults.start_method import Method, StartMethodSet
 from drainproof.faults.startup import FatalRequest, LoadFailure, PortTaken
 from drainproof.load.plan import Closed, Connections, Hold, Idle, Once, SlowReader, SlowWriter, Steady
 from drainproof.observe import Observer, UntilGone, UntilGoneOrServing, UntilGoneWithoutIdle, UntilStarted
@@ -62,6 +64,7 @@ __all__ = [
     "at_steady_state",
     "before_launch",
     "closed",
+    "exception",
     "fatal_request",
     "hold",
     "idle",
@@ -73,6 +76,7 @@ __all__ = [
     "silent",
     "slow_reader",
     "slow_writer",
+    "start_method",
     "steady",
     "when_every_worker_served",
 ]
@@ -157,6 +161,22 @@ def load_failure() -> LoadFailure:
 def fatal_request() -> FatalRequest:
     """The request that the manifest declares as fatal."""
     return FatalRequest()
+
+
+def exception(
+    site: str, *, raises: str = "RuntimeError", shots: int = 1, call: int | None = None, only_requests: bool = False
+) -> ExceptionFault:
+    """An exception inside the target at `site`: a role ("handler", "main", …) or "module:qualified.name".
+
+    `raises`: a built-in exception by name, or "module:Class"; `shots`: how often; `call`: at the n-th call from the
+    start on instead of on command; `only_requests`: never where a health probe is served.
+    """
+    return ExceptionFault(site=site, exception=raises, shots=shots, call=call, only_requests=only_requests)
+
+
+def start_method(method: Method, *, explicit: bool = True) -> StartMethodSet:
+    """The multiprocessing start method is set, or taken implicitly, before the first line of the target."""
+    return StartMethodSet(method=method, explicit=explicit)
 
 
 # Moments

@@ -9,13 +9,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from drainproof import errors
 from drainproof.errors import HarnessError, Inconclusive
 from drainproof.evidence.output import Output
 from drainproof.evidence.requests import Cut, Judged, RequestSet, judge_fate
 from drainproof.load import ledger as ledgers
 from drainproof.load.ledger import ConnectionRecord, Ledger
 from drainproof.probes.history import Change, History
-from drainproof.recorder import EXPERIMENT, LEDGER, OUTPUT, PROBES, TIMELINE
+from drainproof.recorder import EXPERIMENT, LEDGER, OUTPUT, PROBES, SHIM, TIMELINE
+from drainproof.shim.reports import ShimReports
 from drainproof.target.description import Policy, Target
 
 Event = Mapping[str, Any]
@@ -89,6 +91,22 @@ class Evidence:
         if not self.faults:
             raise Inconclusive("no fault was injected")
         return self.faults[0]
+
+    @cached_property
+    def given(self) -> tuple[Event, ...]:
+        """The proofs of what held from the launch on."""
+        return self.all("given")
+
+    @cached_property
+    def shim(self) -> ShimReports:
+        """What was reported from inside the target; empty where no fault was made there."""
+        return ShimReports.read(self.folder / SHIM)
+
+    @property
+    def launch_failure(self) -> str | None:
+        """Why the target did not come up, with the kind of failure in front; None where it did."""
+        stopped = self.find("stopped")
+        return None if stopped is None else f"{stopped['error']}: {stopped['text']}"
 
     # What came of it
 
@@ -265,8 +283,10 @@ class Evidence:
             raise Inconclusive(f"at the moment of the fault the check needs {'; '.join(missing)}")
 
     def _require_fault(self) -> None:
-        for proof in self.faults or (self.fault,):
+        for proof in (*self.given, *(self.faults or (self.fault,))):
             if not proof["proven"]:
+                if (error := getattr(errors, proof.get("error", ""), None)) is not None:
+                    raise error(proof["because"])  # more is known than that it did not happen
                 raise Inconclusive(f"the fault is not proven: {proof['because']}")
 
 

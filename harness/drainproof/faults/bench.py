@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from drainproof.load.driver import LoadRun
 from drainproof.load.plan import Stream
+from drainproof.recorder import SHIM
+from drainproof.shim.session import ShimSession
+from drainproof.target import placeholders
 from drainproof.target.description import Target
 from drainproof.target.instance import Instance
 
@@ -17,6 +22,8 @@ class Bench:
     """The running experiment. `instance` and `load` are None until they exist."""
 
     target: Target
+    folder: Path
+    """The evidence folder of the experiment."""
     workers: int
     ports: dict[str, int]
     record: Callable[..., None]
@@ -35,6 +42,8 @@ class Bench:
     cleanup: list[Callable[[], None]] = field(default_factory=list)
     """Called at the end of the experiment, last first."""
 
+    _shim: ShimSession | None = None
+
     @property
     def running(self) -> Instance:
         """The instance. Only for what happens after the launch."""
@@ -45,6 +54,24 @@ class Bench:
     def port(self) -> int:
         """The HTTP port."""
         return self.ports["http"]
+
+    def shim(self) -> ShimSession:
+        """The shim of this experiment. A fault that is made inside the target asks for it in `prepare`."""
+        if self._shim is None:
+            self._shim = ShimSession(folder=self.folder / SHIM)
+        return self._shim
+
+    def install_shim(self) -> None:
+        """Puts the shim into the environment of the target, if a fault asked for it. Before the launch."""
+        if self._shim is None:
+            return
+        self._shim.install()
+        declared = self.environment.get("PYTHONPATH", self.target.environment.get("PYTHONPATH"))
+        inherited = os.environ.get("PYTHONPATH")
+        path = declared if declared is not None else placeholders.escape(inherited or "")
+        ours = {k: placeholders.escape(v) for k, v in self._shim.environment().items()}
+        ours["PYTHONPATH"] += os.pathsep + path if path else ""
+        self.environment.update(ours)
 
 
 Trigger = Callable[[], dict[str, Any]]

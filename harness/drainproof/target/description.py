@@ -105,6 +105,8 @@ class Target:
     policy: Policy = field(default_factory=Policy)
     load_failure: Provocation | None = None
     fatal: FatalError | None = None
+    fail_points: Mapping[str, str] = field(default_factory=dict)
+    """Where exceptions are raised inside the target, `module:qualified.name` by role; the shim finds the others."""
 
     def fast(self) -> Request:
         """The request with the shortest duration (the first of equals)."""

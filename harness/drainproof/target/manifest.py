@@ -174,6 +174,7 @@ def _resolve(manifest: Manifest, file: Path) -> Target:
         policy=_policy(manifest.policy),
         load_failure=_load_failure(manifest.provoke.load_failure),
         fatal=_fatal(manifest.provoke.fatal),
+        fail_points=manifest.fail_points.model_dump(exclude_none=True),
     )
 
 

@@ -23,6 +23,7 @@ from drainproof.target.manifest_values import (
     Contained,
     Duration,
     ExitCodes,
+    FailPointSite,
     Headers,
     Json,
     Method,
@@ -252,6 +253,19 @@ class Provoke(Section):
     fatal: Fatal | None = None
 
 
+class FailPoints(Section):
+    """`[fail_points]`: where exceptions are raised inside the target, `module:qualified.name` by role."""
+
+    handler: FailPointSite | None = None
+    main: FailPointSite | None = None
+    rest: FailPointSite | None = None
+    grpc: FailPointSite | None = None
+    task: FailPointSite | None = None
+    callback: FailPointSite | None = None
+    stop: FailPointSite | None = None
+    load: FailPointSite | None = None
+
+
 class Manifest(Section):
     """The whole file."""
 
@@ -261,6 +275,7 @@ class Manifest(Section):
     request: list[RequestTable] = Field(description="at least one [[request]]")
     policy: PolicyTable = PolicyTable()
     provoke: Provoke = Provoke()
+    fail_points: FailPoints = FailPoints()
 
     @model_validator(mode="after")
     def _check(self) -> Manifest:

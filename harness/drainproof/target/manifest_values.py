@@ -196,6 +196,16 @@ def _pattern(value: Any) -> str:
     return str(value)
 
 
+def _fail_point(value: Any) -> str:
+    """`module:qualified.name`, as entry points are written."""
+    module, colon, name = _text(value).partition(":")
+    parts = [*module.split("."), *name.split(".")]
+    if not colon or not all(part.isidentifier() for part in parts):
+        example = '"package.module:Class.method" or "package.module:function"'
+        raise wrong(f"expected the place of a function, {example}")
+    return str(value)
+
+
 def _json(value: Any) -> Any:
     found = list(_not_json(value, ()))
     if found:
@@ -225,6 +235,7 @@ Text = Annotated[str, PlainValidator(_text)]
 Argument = Annotated[str, PlainValidator(_argument)]
 Name = Annotated[str, PlainValidator(_name)]
 Seconds = Annotated[float, PlainValidator(_seconds)]
+FailPointSite = Annotated[str, PlainValidator(_fail_point)]
 Truth = Annotated[bool, PlainValidator(_truth)]
 Arguments = Annotated[list[Argument], BeforeValidator(_words)]
 Variables = dict[Annotated[str, PlainValidator(_variable)], Argument]

@@ -44,6 +44,11 @@ def fill(template: str, values: Mapping[str, str]) -> str:
     return "".join(parts)
 
 
+def escape(text: str) -> str:
+    """A template that fills in to `text` itself, whatever braces it has."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
 def _parse(template: str) -> list[tuple[str, str | None]]:
     """Pairs of a literal text and the placeholder behind it (None behind the last)."""
     try:

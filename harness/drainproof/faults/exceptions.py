@@ -1,0 +1,123 @@
+"""Exceptions inside the target, raised by the shim at a fail point, with the shim's report as the proof.
+
+Two ways: `ExceptionFault` as a fault at its moment gives the command and waits until it has fired; as a condition that
+is `given` from the launch on (`call=1`) it waits in the target to be reached, and is proven when all is over.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from drainproof.faults.bench import Bench, Trigger
+from drainproof.faults.reading import read_sockets
+from drainproof.shim.reports import ShimReports
+from drainproof.shim.session import FailPoint
+from drainproof.target.description import Target
+
+FIRES_WITHIN = 10.0
+"""Seconds that a commanded fail point gets to be reached as often as it shall fire."""
+
+ARMED_WITHIN = 5.0
+"""Seconds that a target which serves gets to have its fail point armed (a module may be imported late)."""
+
+MESSAGE = "raised by drainproof"
+"""What every exception of ours says, so that a reader of the target's log knows where it comes from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExceptionFault:
+    """Raises `exception` at the place `site`, `shots` times over all processes of the target.
+
+    `site`: a place by its role ("handler", "main", "rest", "grpc", "task", "callback", "stop", "load"), which the
+    manifest may name and else the shim looks for, or `module:qualified.name`. `call`: fires at the n-th call from the
+    start on; None: on command, at the moment of the fault.
+    """
+
+    site: str
+    exception: str = "RuntimeError"
+    shots: int = 1
+    call: int | None = None
+    only_requests: bool = False
+    """Only where a declared request is served, as far as the place can tell; never for a health probe."""
+
+    def check(self, target: Target) -> None:
+        """Which places there are is known when the target runs."""
+
+    def sites(self, target: Target) -> tuple[str, ...]:
+        """Where it may fire, in the shim's terms."""
+        if ":" in self.site:
+            return (self.site,)
+        named = target.fail_points.get(self.site)
+        return (f"@{self.site}",) if named is None else (named,)
+
+    @property
+    def name(self) -> str:
+        """The name in the shim's plan."""
+        return self.site
+
+    def prepare(self, bench: Bench) -> None:
+        """Arms the fail point."""
+        target = bench.target
+        paths = tuple(dict.fromkeys(r.path.partition("?")[0] for r in target.requests if "{" not in r.path))
+        bench.shim().arm(
+            FailPoint(
+                name=self.name,
+                sites=self.sites(target),
+                exception=self.exception,
+                message=MESSAGE,
+                when={"command": True} if self.call is None else {"call": self.call},
+                shots=self.shots,
+                paths=paths if self.only_requests and paths else None,
+            )
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """The fault as JSON values."""
+        when = "on command" if self.call is None else f"at call {self.call}"
+        return {"kind": "exception", "site": self.site, "exception": self.exception, "shots": self.shots, "when": when}
+
+    def arm(self, bench: Bench) -> Trigger:
+        """Waits until the fail point is armed where it is due on command; the trigger then commands it."""
+        if self.call is not None:
+            return lambda: self._proof(bench, time.monotonic())
+        sites = self.sites(bench.target)
+        shim = bench.shim()
+        ready = shim.wait(
+            lambda reports: reports.why_not_armed(self.name, sites=sites) is None,
+            until=time.monotonic() + ARMED_WITHIN,
+            meanwhile=lambda: bench.running.exit_status() is not None or bool(shim.reports().why_unreachable()),
+        )
+        if not ready:
+            why = shim.reports().why_not_armed(self.name, sites=sites)
+            assert why is not None
+            raise why
+        return lambda: self._command(bench)
+
+    def _command(self, bench: Bench) -> dict[str, Any]:
+        """Reads the socket table, gives the command, and waits until all shots have been fired."""
+        shim = bench.shim()
+        table = read_sockets(bench)
+        granted = shim.grant(self.name)
+        shim.wait(
+            lambda reports: len(reports.fired(self.name)) >= self.shots,
+            until=granted + FIRES_WITHIN,
+            meanwhile=lambda: bench.running.exit_status() is not None,
+        )
+        return {**self._proof(bench, granted), "sockets": table}
+
+    def _proof(self, bench: Bench, t: float) -> dict[str, Any]:
+        return {**self.describe(), "t": t, **proof(bench.shim().reports(), self.name, self.sites(bench.target))}
+
+
+def proof(reports: ShimReports, name: str, sites: tuple[str, ...]) -> dict[str, Any]:
+    """Whether the fail point fired, where and how often; else the kind of error that says why not."""
+    fired = reports.fired(name)
+    if not fired:
+        why = reports.why_not_fired(name, sites=sites)
+        return {"proven": False, "because": str(why), "error": type(why).__name__, "fired": []}
+    first = fired[0]
+    times = f", {len(fired)} times" if len(fired) > 1 else ""
+    because = f"{first['exception']} was raised in {first.get('where') or first['site']} (pid {first['pid']}){times}"
+    return {"proven": True, "because": because, "fired": [dict(report) for report in fired]}
