@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from drainproof import errors
-from drainproof.errors import DrainproofError, HarnessError, LaunchError, Unsupported
+from drainproof.errors import DrainproofError, HarnessError, Inconclusive, LaunchError, Unsupported
 from drainproof.evidence import Evidence
 from drainproof.faults.bench import Bench, Fault, Injection, Trigger
 from drainproof.faults.signals import SignalFault
 from drainproof.load.driver import LoadEngine
 from drainproof.load.plan import Plan, Request, SlowWriter, Stream
-from drainproof.observe import Observer, UntilGone
+from drainproof.observe import Observer, UntilGone, UntilStarted
 from drainproof.probes import environment, sockets
 from drainproof.probes.leftovers import Baseline
 from drainproof.probes.sampler import Sampler
@@ -255,6 +255,8 @@ class _Run:
         cleanup.callback(self._release)
         if self._ordinary_start:
             self._spare_a_hopeless_start()
+        if self.given:
+            self._require_an_ordinary_start()
         for fault in (*self.given, *(injection.fault for injection in self.faults)):
             fault.prepare(bench)
         bench.install_shim()
@@ -268,7 +270,7 @@ class _Run:
         cleanup.enter_context(sampler)
         conditions = [fault.arm(bench) for fault in self.given]
         try:
-            if not any(i.moment.before_ready for i in self.faults):
+            if self._expects_to_serve:
                 self._start_up()
                 self._load(cleanup)
             self._inject()
@@ -297,8 +299,20 @@ class _Run:
         record("end")
 
     @property
+    def _expects_to_serve(self) -> bool:
+        watches_the_start = isinstance(self.observer, UntilStarted)
+        return not watches_the_start and not any(i.moment.before_ready for i in self.faults)
+
+    @property
     def _ordinary_start(self) -> bool:
-        return not self.given and not any(i.moment.before_ready for i in self.faults)
+        return self._expects_to_serve and not self.given
+
+    def _require_an_ordinary_start(self) -> None:
+        """A start under a condition says something about the condition only where the target starts without it."""
+        try:
+            self.bench.usual_start()
+        except LaunchError as error:
+            raise Inconclusive(f"the target does not start without the condition either: {error}") from error
 
     def _prove(self, conditions: Sequence[Trigger]) -> None:
         """Records the proofs of what was given from the launch on: only now everything that could happen has."""

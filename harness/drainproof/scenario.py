@@ -33,7 +33,7 @@ from drainproof.faults.moments import BeforeLaunch, Delay, Listening, ServersSee
 from drainproof.faults.signals import Recipient, SignalFault
 from drainproof.faults.start_method import Method, StartMethodSet
 from drainproof.faults.startup import FatalRequest, LoadFailure, PortTaken
-from drainproof.load.plan import Closed, Connections, Hold, Idle, Once, SlowReader, SlowWriter, Steady
+from drainproof.load.plan import Closed, Connections, Hold, Idle, Once, SlowReader, SlowWriter, Steady, Stream
 from drainproof.observe import Observer, UntilGone, UntilGoneOrServing, UntilGoneWithoutIdle, UntilStarted
 from drainproof.target.description import Policy, Target
 
@@ -52,6 +52,7 @@ __all__ = [
     "Policy",
     "ReadyButNotServing",
     "Recipient",
+    "Stream",
     "Target",
     "Unsupported",
     "UntilGone",

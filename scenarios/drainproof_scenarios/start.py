@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from drainproof.probes.history import is_positive
 from drainproof.scenario import (
     Evidence,
     Experiment,
@@ -22,6 +21,7 @@ from drainproof.scenario import (
     when_every_worker_served,
 )
 
+from drainproof_scenarios import _start
 from drainproof_scenarios._facts import Facts, ended, exit_facts, no_debris
 
 
@@ -131,44 +131,8 @@ class TestModelCannotBeLoaded:
     def test_ends_with_the_cause(self, evidence: Evidence, facts: Facts) -> None:
         """It ends non-zero within the start-up deadline, names the cause, and leaves neither processes nor debris."""
         evidence.require()
-        if evidence.policy.startup_failure == "stays_up_not_ready":
-            self._stays_up(evidence, facts)
-            return
         provocation = evidence.target.load_failure
-        pattern = provocation.names_cause if provocation else None
-        named = evidence.output.matching(pattern) if pattern else evidence.output.tail(3, until=evidence.observed_until)
-        survivors = evidence.find("survivors")
-        facts(
-            exit_status=evidence.exit and evidence.exit.status,
-            **exit_facts(evidence),
-            names_the_cause=bool(named),
-            survivors=len(survivors["processes"]) if survivors else 0,
-            debris=[d.kind for d in evidence.output.debris],
-        )
-        facts.details("\n".join(named[:3] or evidence.output.tail(5, until=evidence.observed_until)))
-        deadline = evidence.target.start_deadline
-        late = evidence.find("at_deadline")
-        if late is not None and late["predict"]["right"]:
-            raise Inconclusive("what [provoke.load_failure] declares had no effect: it answers requests rightly")
-        assert evidence.exit is not None, f"it hangs: still alive after {deadline:g} s without its model"
-        assert evidence.exit.status != 0, "its model could not be loaded, and it ended with status 0"
-        assert named, f"its output does not name the cause (no match for {pattern!r})" if pattern else "it said nothing"
-        assert survivors is None, "processes of it live on"
-        assert not evidence.output.debris, "it left asyncio debris on its output"
-
-    def _stays_up(self, evidence: Evidence, facts: Facts) -> None:
-        ready = [
-            state
-            for state in evidence.history.states(probe="readiness", key=evidence.target.readiness)
-            if is_positive(state.value)
-        ]
-        late = evidence.find("at_deadline")
-        facts(exit_status=evidence.exit and evidence.exit.status, ever_ready=bool(ready))
-        facts.summary("it stays up without its model, and is never ready")
-        if late is not None and late["predict"]["right"]:
-            raise Inconclusive("what [provoke.load_failure] declares had no effect: it answers requests rightly")
-        assert evidence.exit is None, "the policy says that it stays up without its model, but it ended"
-        assert not ready, "without its model it says that it is ready"
+        _start.ends_without_its_model(evidence, facts, cause=provocation.names_cause if provocation else None)
 
 
 MOMENTS = {"at-once": 0.0, "20%": 0.2, "40%": 0.4, "60%": 0.6, "80%": 0.8, "listening": None}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -87,10 +87,10 @@ class Evidence:
 
     @property
     def fault(self) -> Event:
-        """The proof of the first fault. Raises Inconclusive where none was injected."""
-        if not self.faults:
+        """The proof of the first fault, or of what was given. Raises Inconclusive where there was neither."""
+        if not self.faults and not self.given:
             raise Inconclusive("no fault was injected")
-        return self.faults[0]
+        return (*self.faults, *self.given)[0]
 
     @cached_property
     def given(self) -> tuple[Event, ...]:
@@ -283,11 +283,19 @@ class Evidence:
             raise Inconclusive(f"at the moment of the fault the check needs {'; '.join(missing)}")
 
     def _require_fault(self) -> None:
-        for proof in (*self.given, *(self.faults or (self.fault,))):
-            if not proof["proven"]:
-                if (error := getattr(errors, proof.get("error", ""), None)) is not None:
-                    raise error(proof["because"])  # more is known than that it did not happen
-                raise Inconclusive(f"the fault is not proven: {proof['because']}")
+        self.require_given()
+        _require_proven(self.faults or (self.fault,))
+
+    def require_given(self) -> None:
+        """Raises Inconclusive (or what is known to be the reason) unless all that was given is proven."""
+        _require_proven(self.given)
+
+
+def _require_proven(proofs: Iterable[Event]) -> None:
+    for proof in proofs:
+        if not proof["proven"]:
+            known: type[Exception] | None = getattr(errors, proof.get("error", ""), None)
+            raise known(proof["because"]) if known else Inconclusive(f"the fault is not proven: {proof['because']}")
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

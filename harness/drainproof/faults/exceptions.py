@@ -81,7 +81,7 @@ class ExceptionFault:
     def arm(self, bench: Bench) -> Trigger:
         """Waits until the fail point is armed where it is due on command; the trigger then commands it."""
         if self.call is not None:
-            return lambda: self._proof(bench, time.monotonic())
+            return lambda: self._proof(bench)
         sites = self.sites(bench.target)
         shim = bench.shim()
         ready = shim.wait(
@@ -105,10 +105,12 @@ class ExceptionFault:
             until=granted + FIRES_WITHIN,
             meanwhile=lambda: bench.running.exit_status() is not None,
         )
-        return {**self._proof(bench, granted), "sockets": table}
+        return {**self._proof(bench), "t": granted, "sockets": table}
 
-    def _proof(self, bench: Bench, t: float) -> dict[str, Any]:
-        return {**self.describe(), "t": t, **proof(bench.shim().reports(), self.name, self.sites(bench.target))}
+    def _proof(self, bench: Bench) -> dict[str, Any]:
+        proven = proof(bench.shim().reports(), self.name, self.sites(bench.target))
+        t = proven["fired"][0]["t"] if proven["fired"] else time.monotonic()
+        return {**self.describe(), "t": t, **proven}
 
 
 def proof(reports: ShimReports, name: str, sites: tuple[str, ...]) -> dict[str, Any]:
