@@ -14,12 +14,26 @@ from pathlib import Path
 from typing import Any, Literal
 
 from drainproof.errors import HarnessError
+from drainproof.load.plan import Protocol
 
 Phase = Literal["connect", "send", "waiting", "head", "body"]
 """How far a failed request had got: connecting, sending, waiting for the first byte, within the head or the body."""
 
-Cause = Literal["refused", "connect_timeout", "connect_failed", "reset", "eof", "timeout", "protocol", "aborted"]
-"""Why it failed. `aborted`: the engine itself ended it, because the load was over; it says nothing about the target."""
+Cause = Literal[
+    "refused",
+    "connect_timeout",
+    "connect_failed",
+    "reset",
+    "eof",
+    "timeout",
+    "protocol",
+    "stream_refused",
+    "stream_reset",
+    "aborted",
+]
+"""Why it failed. `stream_refused`: the target said in HTTP/2 that it has not looked at this call (GOAWAY with a smaller
+last stream, or RST_STREAM with REFUSED_STREAM); `stream_reset`: it broke the call off with another error code;
+`aborted`: the engine itself ended it, because the load was over, which says nothing about the target."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +69,7 @@ class RequestRecord:
     wrong: str | None
     """What was not right about a complete answer."""
     close_announced: bool
-    """The answer said that the server is going to close (`Connection: close`, or HTTP/1.0 without keep-alive)."""
+    """The server said that it is going to close: `Connection: close`, or HTTP/1.0 without keep-alive; GOAWAY."""
     phase: Phase | None
     cause: Cause | None
     """Both `None` for a complete answer."""
@@ -64,6 +78,11 @@ class RequestRecord:
     """For a failed request: the target's kernel had acknowledged every byte of it (TCP_INFO, `tcpi_bytes_acked`).
     `False`: the connection was closed before the request got there, so no server could have answered it; that also
     goes for a target whose FIN was there when the request left. `None`: not known."""
+    protocol: Protocol = "http"
+    messages: int | None = None
+    """gRPC: how many complete messages of the answer came. `status` is the number of its status code."""
+    torn: bool = False
+    """gRPC: the answer ended in the middle of a message."""
 
     @property
     def answered(self) -> bool:

@@ -6,13 +6,18 @@ for all processes of a host.
 
 from __future__ import annotations
 
+from base64 import b64decode
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
 
 from drainproof.errors import UserError
 
-Connections = Literal["new", "reuse"]
-"""`new`: one connection per request. `reuse`: keep-alive connections from a pool, as an HTTP client library has."""
+Protocol = Literal["http", "grpc"]
+
+Connections = Literal["new", "reuse", "shared"]
+"""`new`: one connection per request. `reuse`: kept connections from a pool, one request at a time on each, as an HTTP
+client library has. `shared`: all requests of the stream side by side on one connection, as gRPC client libraries do it
+(only for gRPC)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,9 +118,13 @@ class Expectation:
     """The answer that counts as right. `{token}` in it stands for the request's own token."""
 
     status: tuple[int, ...] = (200,)
+    """HTTP statuses, or the numbers of gRPC status codes (0: OK)."""
     contains: str | None = None
+    """In the body; of a gRPC stream, in each of its messages."""
     json: Any = None
     """A JSON value that the answer must contain: objects by subset, everything else by equality."""
+    messages: int | None = None
+    """How many messages a gRPC stream has; `None`: any number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,21 +133,36 @@ class Request:
 
     name: str
     method: str
+    """The HTTP method; "gRPC" where that is the protocol."""
     path: str
+    """Path and query; of a gRPC request the full name of its method, "/package.Service/Method"."""
     headers: dict[str, str] = field(default_factory=dict)
+    """Headers, or the metadata of a gRPC request."""
     body: str = ""
+    """The body as text; of a gRPC request its message, as base64."""
     expect: Expectation = field(default_factory=Expectation)
     duration: float = 0.0
     """About how long the server works on it, in seconds; infinity for one that never ends."""
     safe_to_repeat: bool = True
+    protocol: Protocol = "http"
+    port: str = "http"
+    """The name of the port that it goes to."""
+    stream: bool = False
+    """The answer is a stream: it comes in pieces over its whole duration."""
+
+    @property
+    def message(self) -> bytes:
+        """The message of a gRPC request, still with `{token}` in it."""
+        return b64decode(self.body)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """All load of one experiment against one HTTP port."""
+    """All load of one experiment."""
 
     host: str
     port: int
+    """The HTTP port."""
     requests: tuple[Request, ...]
     streams: tuple[Stream, ...]
     connect_timeout: float = 5.0
@@ -146,10 +170,16 @@ class Plan:
     """Seconds after which a client gives a request up (cause `timeout`)."""
     start_at: float | None = None
     """When the first arrival is due (CLOCK_MONOTONIC); `None`: at once."""
+    ports: dict[str, int] = field(default_factory=dict)
+    """The numbers of the other ports, by name."""
+
+    def number_of(self, request: Request) -> int:
+        """The port that a request goes to."""
+        return self.ports.get(request.port, self.port)
 
     def __post_init__(self) -> None:
         """Raises UserError for a plan that cannot be played."""
-        known = [r.name for r in self.requests]
+        known = {r.name: r for r in self.requests}
         names: set[str] = set()
         for stream in self.streams:
             if stream.name in names:
@@ -160,10 +190,20 @@ class Plan:
                     f"stream {stream.name!r} sends the request {stream.request!r}, which is not one of the plan's: "
                     f"{', '.join(map(repr, known))}"
                 )
+            self._check_protocol(stream, known)
             for name, least in _LEAST.items():
                 value = getattr(stream, name, least)
                 if not value >= least:
                     raise UserError(f"stream {stream.name!r}: {name} must be at least {least}, not {value}")
+
+    def _check_protocol(self, stream: Stream, known: dict[str, Request]) -> None:
+        protocol = "http" if stream.request is None else known[stream.request].protocol
+        if protocol == "grpc" and known[str(stream.request)].port not in (*self.ports, "http"):
+            raise UserError(f"stream {stream.name!r}: the plan has no port named {known[str(stream.request)].port!r}")
+        if protocol == "grpc" and isinstance(stream, SlowWriter | SlowReader):
+            raise UserError(f"stream {stream.name!r}: slow clients speak HTTP, {stream.request!r} is a gRPC request")
+        if protocol == "http" and getattr(stream, "connections", None) == "shared":
+            raise UserError(f"stream {stream.name!r}: only gRPC requests can share a connection")
 
     def to_json(self) -> dict[str, Any]:
         """The plan as JSON values; the inverse of `from_json`."""

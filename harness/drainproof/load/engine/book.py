@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Any
 
 from drainproof.load.engine.sink import Sink
-from drainproof.load.engine.template import Template
+from drainproof.load.engine.template import AnyTemplate
 from drainproof.load.ledger import LATE, ConnectionRecord, RequestRecord, write_line
 
 SHOWN_PORTS = 4096
@@ -47,6 +47,7 @@ class Attempt:
         "error",
         "first_byte",
         "id",
+        "messages",
         "phase",
         "port",
         "reused",
@@ -57,6 +58,7 @@ class Attempt:
         "status",
         "template",
         "token",
+        "torn",
         "wrong",
     )
 
@@ -64,7 +66,8 @@ class Attempt:
         self.id = number
         self.token = token
         self.counter = counter
-        self.template: Template = template  # None in an attempt that is `unrecorded`
+        self.template: Any = template
+        """An `AnyTemplate`; None in an attempt that is `unrecorded`."""
         self.due = due
         self.connect_start: float | None = None
         self.connected: float | None = None
@@ -86,9 +89,11 @@ class Attempt:
         self.crossed = False
         """The target had closed the connection for writing when the request left."""
         self.connection: Any = None
-        """The `http.Connection` that carries it."""
+        """What carries it, and can `fail` it: the `http.Connection` or the `rpc.Call`."""
         self.starved = False
         """It could not leave, because this machine was short of something."""
+        self.messages: int | None = None
+        self.torn = False
 
     @property
     def right(self) -> bool:
@@ -122,6 +127,9 @@ class Attempt:
             cause=self.cause,
             error=self.error,
             acknowledged=self.acknowledged,
+            protocol=self.template.protocol,
+            messages=self.messages,
+            torn=self.torn,
         )
 
     def line(self) -> str:
@@ -131,6 +139,7 @@ class Attempt:
         opened = "null" if self.connect_start is None else f"{self.connect_start:.7f}"
         connected = "null" if self.connected is None else f"{self.connected:.7f}"
         sent = "null" if self.sent is None else f"{self.sent:.7f}"  # an answer may come before the end of the request
+        messages = "null" if self.messages is None else self.messages
         return (
             f'{{"record":"request","id":{self.id},"token":"{self.token}","stream":{self.counter.json_name},'
             f'"request":{self.template.json_name},"due":{self.due:.7f},"connect_start":{opened},'
@@ -139,7 +148,8 @@ class Attempt:
             f'"reused":{"true" if self.reused else "false"},"sequence":{self.sequence},'
             f'"bytes_sent":{self.bytes_sent},"bytes_received":{self.bytes_received},"status":{self.status},'
             f'"right":true,"wrong":null,"close_announced":{"true" if self.close_announced else "false"},'
-            f'"phase":null,"cause":null,"error":null,"acknowledged":null}}\n'
+            f'"phase":null,"cause":null,"error":null,"acknowledged":null,"protocol":"{self.template.protocol}",'
+            f'"messages":{messages},"torn":false}}\n'
         )
 
 
@@ -167,7 +177,7 @@ class Book:
         """Unique among all runs: the number alone would come again in the next one, and its late answers with it."""
         return f"{self._prefix}{number:08x}"
 
-    def issue(self, counter: Counter, template: Template, due: float | None = None) -> Attempt:
+    def issue(self, counter: Counter, template: AnyTemplate, due: float | None = None) -> Attempt:
         """A new request. `due`: when the schedule wanted it to leave, None for one that has no schedule."""
         now = monotonic()
         number = self.issued

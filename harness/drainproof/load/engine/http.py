@@ -270,7 +270,7 @@ class Connection:
             attempt.connected = monotonic()
             attempt.phase = "send"
             attempt.port = self.port = sock.getsockname()[1]
-            self._base = _bytes_acknowledged(sock)
+            self._base = bytes_acknowledged(sock)
             self._reader.start(self._on_readable)
         elif number in OWN_SHORTAGES:
             attempt.starved = True
@@ -404,7 +404,7 @@ class Connection:
             return False
         if self._sock is None or self._base is None:
             return None
-        acknowledged = _bytes_acknowledged(self._sock)
+        acknowledged = bytes_acknowledged(self._sock)
         if acknowledged is None:
             return None
         if attempt.sent is not None and acknowledged - self._base >= self._sent_total:
@@ -422,7 +422,7 @@ def has_hung_up(sock: kernel_socket) -> bool:
     return sock.getsockopt(IPPROTO_TCP, TCP_INFO, 1) == _CLOSE_WAIT
 
 
-def _bytes_acknowledged(sock: kernel_socket) -> int | None:
+def bytes_acknowledged(sock: kernel_socket) -> int | None:
     """`tcpi_bytes_acked`, which counts the SYN too; None where the kernel does not tell (before 4.1)."""
     info = sock.getsockopt(IPPROTO_TCP, TCP_INFO, 128)
     return struct.unpack_from("Q", info, 120)[0] if len(info) >= 128 else None

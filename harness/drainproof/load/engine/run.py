@@ -24,7 +24,7 @@ from drainproof.load.engine.book import Book
 from drainproof.load.engine.http import READ
 from drainproof.load.engine.sink import FileSink, Sink
 from drainproof.load.engine.slow import IdleUser, SlowReaderUser, SlowWriterUser
-from drainproof.load.engine.streams import ClosedUser, HoldUser, Load, OnceUser, SteadyUser, StreamUser, user_class
+from drainproof.load.engine.streams import ClosedUser, HoldUser, Load, OnceUser, SteadyUser, StreamUser, rpc, user_class
 from drainproof.load.ledger import LedgerSummary, write_line
 from drainproof.load.plan import Plan
 
@@ -117,8 +117,9 @@ class Run:
         self._sink = sink = FileSink(path=Path(message["ledger"]))
         environment = Environment()
         self._book = book = Book(sink=sink, events=environment.events, streams=[s.name for s in plan.streams])
-        address = (socket.gethostbyname(plan.host), plan.port)
-        self._load = load = Load(plan=plan, book=book, address=address)
+        if any(r.protocol == "grpc" for r in plan.requests):
+            rpc().initialize()
+        self._load = load = Load(plan=plan, book=book, host=socket.gethostbyname(plan.host))
         environment.user_classes = [user_class(stream=s, load=load, users=USERS) for s in plan.streams]
         runner = environment.create_local_runner()
         self._line.say({"event": "hello", "pid": os.getpid()})

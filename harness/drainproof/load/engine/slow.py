@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import monotonic
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import gevent
 from gevent.monkey import get_original
 
 from drainproof.load.engine.http import READ, Connection
-from drainproof.load.engine.streams import StreamUser
-from drainproof.load.engine.template import Template
+from drainproof.load.engine.streams import StreamUser, rpc
+from drainproof.load.engine.template import RpcTemplate, Template
 from drainproof.load.plan import Idle, SlowReader, SlowWriter
 
 EPOLLRDHUP = 0x2000  # select.EPOLLRDHUP is gone where gevent has patched
@@ -37,15 +37,20 @@ class IdleUser(StreamUser):
     def _open(self) -> None:
         if not self.load.sleep_until(self.load.start):
             return
-        connection = Connection(address=self.load.address, limits=self.load.limits)
+        template, address = self._template, self.load.address(self._template)
+        connection: Any  # of either protocol
+        if isinstance(template, RpcTemplate):
+            connection = rpc().RpcConnection(address=address, limits=self.load.limits)
+        else:
+            connection = Connection(address=address, limits=self.load.limits)
         begun = monotonic()
-        if self._template is None:
+        if template is None:
             attempt = self.load.book.unrecorded(self._counter)
             is_idle = connection.open_silent(attempt)
             idle_since = attempt.connected
         else:
-            attempt = self.load.book.issue(self._counter, self._template)
-            connection.carry(attempt, self._template.render(attempt.token))
+            attempt = self.load.book.issue(self._counter, template)
+            connection.carry(attempt, template.render(attempt.token))
             self.load.book.finish(attempt)
             is_idle, idle_since = connection.reusable, attempt.end
         opened = begun if attempt.connected is None else attempt.connected
@@ -57,12 +62,13 @@ class IdleUser(StreamUser):
         self._counter.open[connection] = (port, opened, since)
         connection.on_idle_end = lambda how: self._ended(connection, how)
 
-    def _ended(self, connection: Connection, how: str) -> None:
+    def _ended(self, connection: Any, how: str) -> None:
         port, opened, since = self._counter.open.pop(connection)
         self._note(port, opened, since, monotonic(), how)
 
     def _close(self) -> None:
         for connection in list(self._counter.open):
+            connection.on_idle_end = None
             self._ended(connection, "engine")
             connection.close()
 
@@ -80,7 +86,7 @@ class SlowWriterUser(StreamUser):
 
     def play(self) -> None:
         """One greenlet for each client."""
-        template = self.load.templates[self.stream.request]
+        template = cast("Template", self.load.templates[self.stream.request])  # Plan has refused the other kind
         for _ in range(self.stream.count):
             self.load.lasting.spawn(self._trickle, template)
 
@@ -92,7 +98,7 @@ class SlowWriterUser(StreamUser):
         attempt = load.book.issue(load.book.counters[self.stream.name], template)
         data = template.render(attempt.token)
         at_once = len(data) - (template.body_size + 1) // 2 if template.body_size > 1 else len(data) // 2
-        connection = Connection(address=load.address, limits=load.unlimited)
+        connection = Connection(address=load.address(template), limits=load.unlimited)
         if connection.begin(attempt) and connection.send(data[:at_once], last=False):
             for position in range(at_once, len(data) - 1):
                 if not connection.pause(self.stream.interval):
@@ -118,7 +124,7 @@ class SlowReaderUser(StreamUser):
 
     def play(self) -> None:
         """One greenlet for each client."""
-        template, hang_ups = self.load.templates[self.stream.request], HangUps()
+        template, hang_ups = cast("Template", self.load.templates[self.stream.request]), HangUps()
         for _ in range(self.stream.count):
             self.load.lasting.spawn(self._stall, template, hang_ups)
 
@@ -127,7 +133,7 @@ class SlowReaderUser(StreamUser):
         if not load.sleep_until(load.start):
             return
         attempt = load.book.issue(load.book.counters[self.stream.name], template)
-        connection = Connection(address=load.address, limits=load.unlimited, receive_buffer=SMALLEST_BUFFER)
+        connection = Connection(address=load.address(template), limits=load.unlimited, receive_buffer=SMALLEST_BUFFER)
         if connection.begin(attempt):
             connection.stop_reading()
             descriptor = connection.fileno()

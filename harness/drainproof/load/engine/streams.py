@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import monotonic
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import gevent
 from gevent.event import Event
@@ -19,11 +19,11 @@ from gevent.pool import Group
 from locust import User, task
 from locust.exception import StopUser
 
-from drainproof.load.engine.book import Book
+from drainproof.load.engine.book import Attempt, Book
 from drainproof.load.engine.client import Client
 from drainproof.load.engine.deadlines import Limits
-from drainproof.load.engine.template import Template
-from drainproof.load.plan import Closed, Hold, Once, Plan, Steady, Stream
+from drainproof.load.engine.template import AnyTemplate, RpcTemplate, Template
+from drainproof.load.plan import Closed, Hold, Once, Plan, Request, Steady, Stream
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.4
 """Seconds that a closed loop pauses after an attempt without a right answer: the first one, doubled for each further
@@ -31,19 +31,34 @@ one up to the longest. A dead server answers at once, by refusing; without the p
 connect, and the ledger of a drain of ten seconds would have a million records that all say the same."""
 
 
+class AnyClient(Protocol):
+    """What a stream asks for requests."""
+
+    def request(self, due: float | None = None) -> Attempt:
+        """Makes one attempt and writes it down. Returns when it is over, whatever became of it; never raises."""
+
+    def close(self) -> None:
+        """Closes the kept connections."""
+
+
+def rpc() -> Any:
+    """The gRPC client's module. It is imported by the runs that need it: see its docstring."""
+    from drainproof.load.engine import rpc  # noqa: PLC0415
+
+    return rpc
+
+
 class Load:
     """What the streams of one run share."""
 
-    def __init__(self, *, plan: Plan, book: Book, address: tuple[str, int]) -> None:
+    def __init__(self, *, plan: Plan, book: Book, host: str) -> None:
+        """`host`: the plan's, as an IPv4 address."""
         self.plan = plan
         self.book = book
-        self.address = address
+        self._host = host
         self.limits = Limits(connect=plan.connect_timeout, whole=plan.deadline)
         self.unlimited = Limits(connect=plan.connect_timeout, whole=None)
-        self.templates = {
-            r.name: Template(request=r, host=plan.host, port=plan.port, token_length=book.token_length)
-            for r in plan.requests
-        }
+        self.templates = {r.name: self._template(r) for r in plan.requests}
         self.start = monotonic() if plan.start_at is None else plan.start_at
         self.stopping = Event()
         self.stopped_at = float("inf")
@@ -54,18 +69,41 @@ class Load:
         self.at_end: list[Callable[[], None]] = []
         """What closes the connections that are left when no request is."""
 
-    def client(self, stream: Steady | Hold | Closed | Once) -> Client:
+    def client(self, stream: Steady | Hold | Closed | Once) -> AnyClient:
         """The client of a stream, with its own pool."""
-        client = Client(
-            book=self.book,
-            counter=self.book.counters[stream.name],
-            template=self.templates[stream.request],
-            address=self.address,
-            limits=self.limits,
-            reuse=stream.connections == "reuse",
-        )
+        template = self.templates[stream.request]
+        address, counter = self.address(template), self.book.counters[stream.name]
+        client: AnyClient
+        if isinstance(template, RpcTemplate):
+            client = rpc().RpcClient(
+                book=self.book,
+                counter=counter,
+                template=template,
+                address=address,
+                limits=self.limits,
+                connections=stream.connections,
+            )
+        else:
+            client = Client(
+                book=self.book,
+                counter=counter,
+                template=template,
+                address=address,
+                limits=self.limits,
+                reuse=stream.connections == "reuse",
+            )
         self.at_end.append(client.close)
         return client
+
+    def address(self, template: AnyTemplate | None) -> tuple[str, int]:
+        """Where a request goes; None: a connection without one."""
+        return self._host, self.plan.port if template is None else self.plan.number_of(template.request)
+
+    def _template(self, request: Request) -> AnyTemplate:
+        length = self.book.token_length
+        if request.protocol == "grpc":
+            return RpcTemplate(request=request, token_length=length)
+        return Template(request=request, host=self.plan.host, port=self.plan.number_of(request), token_length=length)
 
     def sleep_until(self, moment: float) -> bool:
         """Sleeps; False if the load was stopped before."""
@@ -123,7 +161,7 @@ class SteadyUser(StreamUser):
         """One greenlet is the schedule; it starts one for each arrival."""
         self.load.ordinary.spawn(self._keep_schedule, self.load.client(self.stream))
 
-    def _keep_schedule(self, client: Client) -> None:
+    def _keep_schedule(self, client: AnyClient) -> None:
         load, number = self.load, 0
         while True:
             # What is due is issued, late or not: to skip it would hide the stall that made it late. That holds for what
@@ -164,7 +202,7 @@ class ClosedUser(StreamUser):
             self.load.ordinary.spawn(_loop, self.load, client, begin=self.load.start, pause=self.stream.think_time)
 
 
-def _loop(load: Load, client: Client, *, begin: float, pause: float) -> None:
+def _loop(load: Load, client: AnyClient, *, begin: float, pause: float) -> None:
     """A closed loop: the next request is issued `pause` seconds after the end of the last one."""
     penalty = 0.0
     going = load.sleep_until(begin)
@@ -186,7 +224,7 @@ class OnceUser(StreamUser):
         for _ in range(self.stream.count):
             self.load.ordinary.spawn(self._one, client)
 
-    def _one(self, client: Client) -> None:
+    def _one(self, client: AnyClient) -> None:
         if self.load.sleep_until(self.load.start):
             client.request()
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import secrets
 import string
 from urllib.parse import quote
 
-from drainproof.load.answer import what_is_wrong
+from drainproof.load.answer import what_is_wrong, with_token
+from drainproof.load.messages import filled
 from drainproof.load.plan import Request
 
 TOKEN = b"{token}"
@@ -25,6 +27,7 @@ class Template:
     def __init__(self, *, request: Request, host: str, port: int, token_length: int) -> None:
         body = request.body.encode()
         self.request = request
+        self.protocol = request.protocol
         self.name = request.name
         self.json_name = json.dumps(request.name)
         self.method = request.method
@@ -46,6 +49,31 @@ class Template:
         if wrong is not None and received > len(body) and self.keeps_body:
             wrong += f" (only the first {len(body)} of its {received} bytes were looked at)"
         return wrong
+
+
+class RpcTemplate:
+    """The same for a gRPC request: its message and its metadata."""
+
+    def __init__(self, *, request: Request, token_length: int) -> None:
+        self.request = request
+        self.protocol = request.protocol
+        self.name = request.name
+        self.json_name = json.dumps(request.name)
+        self.method = request.method
+        self.keeps_body = request.expect.contains is not None
+        mark = secrets.token_hex(token_length)[:token_length].encode()
+        self._pieces = filled(request.message, mark).split(mark)
+
+    def render(self, token: str) -> bytes:
+        """The message."""
+        return token.encode().join(self._pieces)
+
+    def metadata(self, token: str) -> list[tuple[str, str]]:
+        """The metadata of the call."""
+        return [(name.lower(), with_token(value, token)) for name, value in self.request.headers.items()]
+
+
+AnyTemplate = Template | RpcTemplate
 
 
 def _head(request: Request, host: str, body_size: int) -> bytes:

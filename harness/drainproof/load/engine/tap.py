@@ -1,0 +1,307 @@
+"""The connection under one gRPC channel, with an ear in it.
+
+The gRPC library is a good client and a poor witness. It does not tell which connection carried a call, when the request
+had left, or how a connection ended; it makes the same status (UNAVAILABLE) itself that a server may send; and the
+texts that go with it differ from release to release. So the library is not connected to the target, but to a socket of
+ours, and we carry the bytes between the two: unchanged, in the same order, and as they come. What a verdict needs is on
+the wire: when the request's last frame was handed to the kernel, the status frame that came or did not come, GOAWAY and
+RST_STREAM with their codes, the orderly end of the connection or its reset.
+
+A tap is one connection: one attempt to connect, never a second one. It lives in callbacks of the event loop; nothing in
+it waits. Lost: reading the library's texts (they would have to be known for each release, and hide what the transport
+saw), and a gRPC client of our own (its ideas of flow control and header compression would be judged along with the
+target).
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import secrets
+from _socket import socket as kernel_socket  # the class that gevent does not replace
+from collections.abc import Callable
+from socket import (
+    AF_INET,
+    AF_UNIX,
+    IPPROTO_TCP,
+    SO_ERROR,
+    SOCK_CLOEXEC,
+    SOCK_NONBLOCK,
+    SOCK_STREAM,
+    SOL_SOCKET,
+    TCP_NODELAY,
+)
+from time import monotonic
+from typing import Any
+
+import gevent
+
+from drainproof.load.engine import frames
+from drainproof.load.engine.book import Attempt
+from drainproof.load.engine.frames import FrameReader, MessageCounter
+from drainproof.load.engine.http import OWN_SHORTAGES, READ, RESETS, bytes_acknowledged, has_hung_up
+from drainproof.load.engine.side import Side
+from drainproof.load.ledger import Cause
+
+_numbers = itertools.count()
+
+
+class Exchange:
+    """One call on a tap: what the frames tell of it. It also fills in the attempt's times and sizes."""
+
+    __slots__ = ("attempt", "beyond", "ended", "messages", "on_left", "reset", "stream")
+
+    def __init__(self, attempt: Attempt, on_left: Callable[[], None]) -> None:
+        """`on_left` is called when the request's first frame leaves."""
+        self.attempt = attempt
+        self.on_left = on_left
+        self.stream = 0
+        self.messages = MessageCounter()
+        self.ended: float | None = None
+        """When the answer's last frame came, the one with the status."""
+        self.reset: int | None = None
+        """The error code with which the target broke the call off."""
+        self.beyond = False
+        """The target has said that it will not look at this call (GOAWAY with a smaller last stream)."""
+
+
+class Tap:
+    """See the module's docstring."""
+
+    def __init__(self, *, address: tuple[str, int]) -> None:
+        self._loop: Any = gevent.get_hub().loop
+        self._address = address
+        self._watchers: list[Any] = []
+        self._near: Side | None = None
+        self._far: Side | None = None
+        self._outgoing = FrameReader(preface=len(frames.PREFACE))
+        self._incoming = FrameReader()
+        self._next: Exchange | None = None
+        self._open: dict[int, Exchange] = {}
+        self._leaving: list[Exchange] = []
+        self._base: int | None = None
+        self._handed_over = 0
+        self.port = 0
+        self.connect_start: float | None = None
+        self.connected: float | None = None
+        self.on_connected: Callable[[], None] | None = None
+        self.on_lost: Callable[[str], None] | None = None
+        """Called with the cause when the connection could not be made, or the target has ended it."""
+        self.lost: tuple[Cause, str | None, float] | None = None
+        """Why the connection could not be made, or how the target ended it, and when."""
+        self.starved = False
+        self.going_away = False
+        """The target has said GOAWAY: no new call will be taken."""
+        self.left_by_client = False
+        """The gRPC library closed its side while the target's was fine: it did not understand what came."""
+        name = f"drainproof-{os.getpid()}-{next(_numbers)}-{secrets.token_hex(4)}"
+        self.target = f"unix-abstract:{name}"
+        """Where the channel of the gRPC library has to connect to."""
+        self._listener: kernel_socket | None = kernel_socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC)
+        self._listener.bind(f"\0{name}")
+        self._listener.listen(1)
+        self._accepting = self._loop.io(self._listener.fileno(), READ)
+        self._accepting.start(self._on_accept)
+
+    @property
+    def usable(self) -> bool:
+        """It is connected, and the target takes new calls on it."""
+        return self.connected is not None and self.lost is None and not self.going_away and not self.left_by_client
+
+    def expect(self, exchange: Exchange) -> None:
+        """The next call that leaves is this one."""
+        self._next = exchange
+
+    def forget(self, exchange: Exchange) -> None:
+        """The call is over; what still comes of it is of no interest."""
+        self._open.pop(exchange.stream, None)
+        if self._next is exchange:
+            self._next = None
+
+    def acknowledged(self, exchange: Exchange) -> bool | None:
+        """Whether the target's kernel had the whole request; see `RequestRecord.acknowledged`."""
+        attempt, far = exchange.attempt, self._far
+        if attempt.crossed:
+            return False
+        if attempt.send_start is None or far is None or far.sock is None or self._base is None:
+            return None
+        count = bytes_acknowledged(far.sock)
+        if count is not None and count - self._base >= self._handed_over and attempt.sent is not None:
+            return True
+        return None if count is None or attempt.cause == "reset" else False
+
+    def close(self) -> None:
+        """Ends both sides. Idempotent."""
+        self._stop_listening()
+        for side in (self._near, self._far):
+            if side is not None:
+                side.close()
+
+    # --- Connecting --------------------------------------------------------------------------------------------------
+
+    def _on_accept(self) -> None:
+        assert self._listener is not None
+        try:
+            descriptor, _ = self._listener._accept()  # type: ignore[attr-defined]  # a kernel socket has no other
+        except BlockingIOError:
+            return
+        sock = kernel_socket(fileno=descriptor)
+        sock.setblocking(False)
+        self._stop_listening()
+        self._near = Side(sock, self._on_near, self._on_near_drained)
+        self._connect()
+
+    def _stop_listening(self) -> None:
+        if self._listener is not None:
+            self._accepting.stop()
+            self._accepting.close()
+            self._listener.close()
+            self._listener = None
+
+    def _connect(self) -> None:
+        self.connect_start = monotonic()
+        try:
+            sock = kernel_socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC)
+            self._far = far = Side(sock, self._on_far, self._on_far_drained)
+            sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+            number = sock.connect_ex(self._address)
+        except OSError as error:
+            return self._on_connection(error.errno or 0)
+        if number == errno.EINPROGRESS:
+            far.when_writable(lambda: self._on_connection(sock.getsockopt(SOL_SOCKET, SO_ERROR)))
+            return None
+        return self._on_connection(number)
+
+    def _on_connection(self, number: int) -> None:
+        far, near = self._far, self._near
+        if number == 0:
+            assert far is not None and far.sock is not None and near is not None
+            self.port = far.sock.getsockname()[1]
+            self._base = bytes_acknowledged(far.sock)
+            self.connected = monotonic()
+            if self.on_connected is not None:
+                self.on_connected()
+            far.read()
+            near.read()
+            return
+        text = errno.errorcode.get(number, str(number))
+        if number in RESETS:  # the handshake was complete: a connection that is turned down is ECONNREFUSED
+            self.connected = monotonic()
+            self._lose("reset", text)
+        elif number in OWN_SHORTAGES:
+            self.starved = True
+            self._lose("aborted", f"this machine is short of something: {text}")
+        elif number == errno.ECONNREFUSED:
+            self._lose("refused", text)
+        else:
+            self._lose("connect_timeout" if number == errno.ETIMEDOUT else "connect_failed", text)
+
+    def _lose(self, cause: Cause, error: str | None) -> None:
+        if self.lost is not None or self.left_by_client:
+            return
+        self.lost = (cause, error, monotonic())
+        if self._near is not None:
+            self._near.close_when_drained()
+        if self._far is not None:
+            self._far.stop_reading()
+        if self.on_lost is not None:
+            self.on_lost(cause)
+
+    # --- From the gRPC library to the target -------------------------------------------------------------------------
+
+    def _on_near(self, data: bytes | None, error: str | None) -> None:
+        far = self._far
+        if data is None or far is None or far.sock is None:
+            if self.lost is None:
+                self.left_by_client = True
+                self.close()
+            return None
+        now = monotonic()
+        begun = []
+        for frame in self._outgoing.feed(data):
+            if frame.kind == frames.HEADERS and self._next is not None and frame.stream not in self._open:
+                exchange, self._next = self._next, None
+                exchange.stream = frame.stream
+                exchange.attempt.port = self.port
+                self._open[frame.stream] = exchange
+                exchange.attempt.send_start = now
+                begun.append(exchange)
+            found = self._open.get(frame.stream)
+            if found is not None and frame.kind in (frames.HEADERS, frames.DATA):
+                found.attempt.bytes_sent += len(frame.payload)
+                if frame.ends_stream:
+                    self._leaving.append(found)
+        self._handed_over += len(data)
+        if not far.send(data):
+            return self._lose("reset", "EPIPE")
+        if begun and far.sock is not None and has_hung_up(far.sock):
+            for exchange in begun:
+                exchange.attempt.crossed = True
+        if far.backlog:
+            assert self._near is not None
+            self._near.stop_reading()
+        else:
+            self._on_far_drained()
+        for exchange in begun:
+            exchange.on_left()
+        return None
+
+    def _on_far_drained(self) -> None:
+        """All that the library has written is in the kernel."""
+        now = monotonic()
+        for exchange in self._leaving:
+            exchange.attempt.sent = now
+            if exchange.attempt.phase == "send":
+                exchange.attempt.phase = "waiting"
+        self._leaving.clear()
+        if self._near is not None and self.lost is None:
+            self._near.read()
+
+    # --- From the target to the gRPC library -------------------------------------------------------------------------
+
+    def _on_far(self, data: bytes | None, error: str | None) -> None:
+        if data is None:
+            return self._lose("eof" if error is None else "reset", error)
+        now = monotonic()
+        for frame in self._incoming.feed(data):
+            if frame.kind == frames.GOAWAY and frame.complete and len(frame.payload) >= 8:
+                self._take_goaway(*frame.numbers())
+            elif (exchange := self._open.get(frame.stream)) is not None:
+                self._take(exchange, frame, now)
+        near = self._near
+        assert near is not None
+        if near.send(data) and near.backlog and self._far is not None:
+            self._far.stop_reading()
+        return None
+
+    def _take_goaway(self, last: int, code: int) -> None:
+        self.going_away = True
+        for exchange in self._open.values():
+            if exchange.stream > last and not exchange.beyond:
+                exchange.beyond = True
+                exchange.attempt.end = monotonic()
+            exchange.attempt.close_announced = True
+
+    def _take(self, exchange: Exchange, frame: frames.Frame, now: float) -> None:
+        attempt = exchange.attempt
+        if frame.kind == frames.RST_STREAM:
+            if exchange.ended is None and exchange.reset is None:  # after the status it only says: send no more
+                exchange.reset = frame.error()
+                attempt.end = now
+            return
+        if frame.kind not in (frames.HEADERS, frames.DATA):
+            return
+        if attempt.first_byte is None:
+            attempt.first_byte = now
+            attempt.phase = "body"
+        if frame.kind == frames.DATA:
+            attempt.bytes_received += len(frame.payload)
+            if not frame.flags & frames.PADDED:
+                exchange.messages.feed(frame.payload)
+        if frame.ends_stream and exchange.ended is None:
+            exchange.ended = now
+
+    def _on_near_drained(self) -> None:
+        if self._far is not None and self.lost is None:
+            self._far.read()
