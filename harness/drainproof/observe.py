@@ -17,10 +17,13 @@ from drainproof.faults.bench import Bench
 from drainproof.load.attempt import Attempt, attempt
 from drainproof.load.plan import Once
 from drainproof.target.instance import ExitStatus
-from drainproof.target.readiness import look
+from drainproof.target.readiness import look, owners_of_listener
 
 OUTLIVE = 2.0
 """Seconds that other processes of the target may outlive its main process (EXIT-3)."""
+
+LOOK_EVERY = 0.25
+"""Seconds between two looks at whether a target serves that should not."""
 
 MARGIN = 0.5
 """Seconds by which a limit is passed before it is said that something did not happen."""
@@ -58,6 +61,13 @@ def _processes(bench: Bench) -> list[dict[str, Any]]:
         except psutil.Error:  # it ended while we looked
             continue
     return found
+
+
+def _serves(bench: Bench) -> bool:
+    """Whether its own listener says that it is ready, and a real request is answered rightly."""
+    if not owners_of_listener(bench.running, bench.port):
+        return False
+    return look(target=bench.target, instance=bench.running).positive and _predict(bench, "start-up").right
 
 
 def _predict(bench: Bench, token: str) -> Attempt:
@@ -101,12 +111,22 @@ class UntilGone:
 
 @dataclass(frozen=True, kw_only=True)
 class UntilStarted:
-    """Until the target has ended, or its start-up deadline is over: for a start that must fail."""
+    """Until the target has ended, or its start-up deadline is over: for a start that must fail.
+
+    `unless_serving`: also ends when it answers a real request rightly, because then what should fail did not. Not for a
+    start that may serve for a moment before it fails.
+    """
+
+    unless_serving: bool = False
 
     def observe(self, bench: Bench, *, since: float) -> None:
         """Looks from the launch on and records whether it was ever ready."""
         until = bench.running.started + bench.target.start_deadline
-        status = bench.running.wait_exit(until=until)
+        while True:
+            pause = min(until, time.monotonic() + LOOK_EVERY) if self.unless_serving else until
+            status = bench.running.wait_exit(until=pause)
+            if status is not None or time.monotonic() >= until or (self.unless_serving and _serves(bench)):
+                break
         if status is None:
             sample = look(target=bench.target, instance=bench.running)
             outcome = _predict(bench, "at-deadline")

@@ -224,7 +224,9 @@ class TestModelRaises:
     @classmethod
     def evidence(cls, experiment: Experiment, workers: int) -> Evidence:
         """The experiment."""
-        return experiment.run(given=[exception("load", call=1)], observe=UntilStarted(), workers=workers)
+        return experiment.run(
+            given=[exception("load", call=1)], observe=UntilStarted(unless_serving=True), workers=workers
+        )
 
     @requirement("START-2")
     def test_ends_with_the_cause(self, evidence: Evidence, facts: Facts) -> None:

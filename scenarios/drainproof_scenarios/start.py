@@ -125,7 +125,9 @@ class TestModelCannotBeLoaded:
     @classmethod
     def evidence(cls, experiment: Experiment, workers: int) -> Evidence:
         """The experiment."""
-        return experiment.run(faults=[before_launch(load_failure())], observe=UntilStarted(), workers=workers)
+        return experiment.run(
+            faults=[before_launch(load_failure())], observe=UntilStarted(unless_serving=True), workers=workers
+        )
 
     @requirement("START-2")
     def test_ends_with_the_cause(self, evidence: Evidence, facts: Facts) -> None:

@@ -44,7 +44,7 @@ def await_ready(*, target: Target, instance: Instance, record: Record) -> float:
     while time.monotonic() < until:
         if instance.wait_exit(until=time.monotonic() + PAUSE) is not None:
             raise _exited(instance)
-        pids = _owners(instance, port)
+        pids = owners_of_listener(instance, port)
         if pids is None:
             continue
         if not pids:
@@ -84,7 +84,7 @@ def look(*, target: Target, instance: Instance) -> health.HealthSample:
     return sample
 
 
-def _owners(instance: Instance, port: int) -> set[int] | None:
+def owners_of_listener(instance: Instance, port: int) -> set[int] | None:
     """The processes of the target that hold a listener on `port`; empty if only strangers do, None if nobody does."""
     inodes = [listener.inode for listener in sockets.listeners(ports=[port])]
     if not inodes:
