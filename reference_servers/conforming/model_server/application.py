@@ -18,6 +18,11 @@ PIECE = 65536
 """Bytes of an answer that are handed over at a time, so that a client that does not read is felt at once."""
 
 
+def no_json(constant: str) -> None:
+    """Refuses NaN and Infinity, which Python reads and JSON does not have: the latter would be a time to wait."""
+    raise ValueError(f"{constant} is not JSON")
+
+
 class ClientGoneError(Exception):
     """The client closed its connection before the request was complete."""
 
@@ -120,9 +125,9 @@ class Application:
     async def predict(self, exchange: Exchange) -> None:
         """`{"token": …, "ms": …}`: the token back after `ms` milliseconds, with `bytes` of padding if asked for."""
         try:
-            request = json.loads(await exchange.body())
+            request = json.loads(await exchange.body(), parse_constant=no_json)
             token, seconds, padding = request["token"], request.get("ms", 0) / 1000, "x" * request.get("bytes", 0)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
             await exchange.answer(400, {"error": f"not a prediction request: {error!r}"})
             return
         answer = {"token": await self.model.predict(token=token, seconds=seconds), "pid": os.getpid()}
