@@ -165,14 +165,30 @@ def fatal_request() -> FatalRequest:
 
 
 def exception(
-    site: str, *, raises: str = "RuntimeError", shots: int = 1, call: int | None = None, only_requests: bool = False
+    site: str,
+    *,
+    raises: str = "RuntimeError",
+    shots: int = 1,
+    call: int | None = None,
+    later: float | None = None,
+    probability: float | None = None,
+    only_requests: bool = False,
 ) -> ExceptionFault:
     """An exception inside the target at `site`: a role ("handler", "main", …) or "module:qualified.name".
 
-    `raises`: a built-in exception by name, or "module:Class"; `shots`: how often; `call`: at the n-th call from the
-    start on instead of on command; `only_requests`: never where a health probe is served.
+    `raises`: a built-in exception by name, or "module:Class"; `shots`: how often. Without `call` (at the n-th call from
+    the start on), `later` (seconds after the start of the process) and `probability` (of each call) it comes on command.
+    `only_requests`: never where a health probe is served.
     """
-    return ExceptionFault(site=site, exception=raises, shots=shots, call=call, only_requests=only_requests)
+    return ExceptionFault(
+        site=site,
+        exception=raises,
+        shots=shots,
+        call=call,
+        later=later,
+        probability=probability,
+        only_requests=only_requests,
+    )
 
 
 def start_method(method: Method, *, explicit: bool = True) -> StartMethodSet:

@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from drainproof.errors import UserError
 from drainproof.faults.bench import Bench, Trigger
 from drainproof.faults.reading import read_sockets
 from drainproof.shim.reports import ShimReports
@@ -22,6 +23,9 @@ FIRES_WITHIN = 10.0
 ARMED_WITHIN = 5.0
 """Seconds that a target which serves gets to have its fail point armed (a module may be imported late)."""
 
+SEED = 1
+"""Of the chance by which a fail point with a probability fires."""
+
 MESSAGE = "raised by drainproof"
 """What every exception of ours says, so that a reader of the target's log knows where it comes from."""
 
@@ -31,16 +35,43 @@ class ExceptionFault:
     """Raises `exception` at the place `site`, `shots` times over all processes of the target.
 
     `site`: a place by its role ("handler", "main", "rest", "grpc", "task", "callback", "stop", "load"), which the
-    manifest may name and else the shim looks for, or `module:qualified.name`. `call`: fires at the n-th call from the
-    start on; None: on command, at the moment of the fault.
+    manifest may name and else the shim looks for, or `module:qualified.name`. One of `call` (fires at the n-th call from
+    the start on), `later` (so many seconds after the start of the process) and `probability` (of each call) says when;
+    without them it fires on command, at the moment of the fault.
     """
 
     site: str
     exception: str = "RuntimeError"
     shots: int = 1
     call: int | None = None
+    later: float | None = None
+    probability: float | None = None
     only_requests: bool = False
     """Only where a declared request is served, as far as the place can tell; never for a health probe."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError for times that contradict each other."""
+        given = [name for name in ("call", "later", "probability") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise UserError(f"an exception at {self.site!r} has {' and '.join(given)}: give one of them, or none")
+        if self.call is not None and self.call < 1:
+            raise UserError(f"an exception at {self.site!r}: call counts from 1, not {self.call}")
+        if self.probability is not None and not 0 < self.probability <= 1:
+            raise UserError(f"an exception at {self.site!r}: probability is above 0 and at most 1")
+
+    @property
+    def on_command(self) -> bool:
+        """Whether the experiment says when."""
+        return self.call is None and self.later is None and self.probability is None
+
+    @property
+    def when(self) -> dict[str, Any]:
+        """In the shim's terms."""
+        if self.call is not None:
+            return {"call": self.call}
+        if self.later is not None:
+            return {"after": self.later}
+        return {"command": True} if self.probability is None else {"probability": self.probability, "seed": SEED}
 
     def check(self, target: Target) -> None:
         """Which places there are is known when the target runs."""
@@ -67,7 +98,7 @@ class ExceptionFault:
                 sites=self.sites(target),
                 exception=self.exception,
                 message=MESSAGE,
-                when={"command": True} if self.call is None else {"call": self.call},
+                when=self.when,
                 shots=self.shots,
                 paths=paths if self.only_requests and paths else None,
             )
@@ -75,12 +106,17 @@ class ExceptionFault:
 
     def describe(self) -> dict[str, Any]:
         """The fault as JSON values."""
-        when = "on command" if self.call is None else f"at call {self.call}"
-        return {"kind": "exception", "site": self.site, "exception": self.exception, "shots": self.shots, "when": when}
+        return {
+            "kind": "exception",
+            "site": self.site,
+            "exception": self.exception,
+            "shots": self.shots,
+            "when": self.when,
+        }
 
     def arm(self, bench: Bench) -> Trigger:
         """Waits until the fail point is armed where it is due on command; the trigger then commands it."""
-        if self.call is not None:
+        if not self.on_command:
             return lambda: self._proof(bench)
         sites = self.sites(bench.target)
         shim = bench.shim()
