@@ -176,9 +176,9 @@ def exception(
 ) -> ExceptionFault:
     """An exception inside the target at `site`: a role ("handler", "main", …) or "module:qualified.name".
 
-    `raises`: a built-in exception by name, or "module:Class"; `shots`: how often. Without `call` (at the n-th call from
-    the start on), `later` (seconds after the start of the process) and `probability` (of each call) it comes on command.
-    `only_requests`: never where a health probe is served.
+    `raises`: a built-in exception by name, or "module:Class"; `shots`: how often. Without `call` (at the n-th call
+    from the start on), `later` (seconds after the start of the process) and `probability` (of each call) it comes on
+    command. `only_requests`: never where a health probe is served.
     """
     return ExceptionFault(
         site=site,

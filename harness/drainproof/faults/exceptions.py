@@ -35,9 +35,9 @@ class ExceptionFault:
     """Raises `exception` at the place `site`, `shots` times over all processes of the target.
 
     `site`: a place by its role ("handler", "main", "rest", "grpc", "task", "callback", "stop", "load"), which the
-    manifest may name and else the shim looks for, or `module:qualified.name`. One of `call` (fires at the n-th call from
-    the start on), `later` (so many seconds after the start of the process) and `probability` (of each call) says when;
-    without them it fires on command, at the moment of the fault.
+    manifest may name and else the shim looks for, or `module:qualified.name`. One of `call` (fires at the n-th call
+    from the start on), `later` (so many seconds after the start of the process) and `probability` (of each call) says
+    when; without them it fires on command, at the moment of the fault.
     """
 
     site: str
