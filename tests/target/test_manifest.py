@@ -694,7 +694,7 @@ def test_the_examples_of_the_reference_are_valid(tmp_path: Path) -> None:
     (tmp_path / "src").mkdir()
     examples = re.findall(r"```toml\n(.*?)```", REFERENCE.read_text(), re.DOTALL)
     targets = [read(tmp_path, example) for example in examples]
-    assert [len(target.requests) for target in targets] == [1, 3]
+    assert [len(target.requests) for target in targets] == [1, 3, 3]
     assert examples[0] == SMALLEST
 
 

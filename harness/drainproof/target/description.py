@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from drainproof.errors import HarnessError
-from drainproof.load.plan import Expectation, Request
+from drainproof.load.plan import Expectation, Protocol, Request
 from drainproof.target import placeholders
 
 SecondSignal = Literal["ignored", "forces_exit"]
@@ -23,6 +23,10 @@ SecondSignal = Literal["ignored", "forces_exit"]
 
 StartupFailure = Literal["exits", "stays_up_not_ready"]
 """What the target does when its model cannot be loaded."""
+
+Streams = Literal["complete", "cut"]
+"""What becomes of a stream that is in progress when the target stops: it goes on to its end, or it is ended early by
+the protocol's own end (a status in gRPC, the last chunk in HTTP)."""
 
 ENDLESS = "endless"
 """How an infinite duration is written, in the manifest and in JSON (which has no infinity)."""
@@ -48,6 +52,7 @@ class Policy:
     second_signal: Mapping[str, SecondSignal] = field(default_factory=dict)
     """For each stop signal; completed by "ignored"."""
     startup_failure: StartupFailure = "exits"
+    streams: Streams = "complete"
 
     def __post_init__(self) -> None:
         codes = {name: tuple(self.exit_codes.get(name, default_exit_codes(name))) for name in self.stop_signals}
@@ -108,20 +113,32 @@ class Target:
     fail_points: Mapping[str, str] = field(default_factory=dict)
     """Where exceptions are raised inside the target, `module:qualified.name` by role; the shim finds the others."""
 
-    def fast(self) -> Request:
-        """The request with the shortest duration (the first of equals)."""
-        return min(self.requests, key=lambda request: request.duration)
+    def fast(self, protocol: Protocol = "http") -> Request:
+        """The request of that protocol with the shortest duration (the first of equals). Streams do not count."""
+        return min(self._ordinary(protocol), key=lambda request: request.duration)
 
-    def slow(self) -> Request:
-        """The request with the longest finite duration (the first of equals); the same as `fast()` if there is one."""
-        finite = [request for request in self.requests if math.isfinite(request.duration)]
+    def slow(self, protocol: Protocol = "http") -> Request:
+        """The one with the longest finite duration (the first of equals); the same as `fast()` if there is one."""
+        finite = [request for request in self._ordinary(protocol) if math.isfinite(request.duration)]
         if not finite:
             raise HarnessError(f"target {self.name} has no request of finite duration")
         return max(finite, key=lambda request: request.duration)
 
     def endless(self) -> Request | None:
-        """The first request that never ends by itself, if one is declared."""
-        return next((request for request in self.requests if math.isinf(request.duration)), None)
+        """The first HTTP request that never ends by itself, if one is declared."""
+        return next((r for r in self.requests if math.isinf(r.duration) and r.protocol == "http"), None)
+
+    def speaks(self, protocol: Protocol) -> bool:
+        """Whether an ordinary request of that protocol, which ends, is declared."""
+        return any(r.protocol == protocol and not r.stream and math.isfinite(r.duration) for r in self.requests)
+
+    def streaming(self, protocol: Protocol) -> Request | None:
+        """The first stream of that protocol that ends by itself, if one is declared."""
+        found = (r for r in self.requests if r.stream and r.protocol == protocol and math.isfinite(r.duration))
+        return next(found, None)
+
+    def _ordinary(self, protocol: Protocol) -> list[Request]:
+        return [r for r in self.requests if r.protocol == protocol and not r.stream]
 
     def command_line(
         self, *, ports: Mapping[str, int], workers: int, tmp: Path, extra: Sequence[str] = ()

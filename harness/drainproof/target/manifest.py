@@ -15,9 +15,11 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from drainproof.errors import ManifestError
+from drainproof.load.answer import GRPC_CODES
 from drainproof.load.plan import Expectation, Request
 from drainproof.nearest import nearest
-from drainproof.target.description import FatalError, Policy, Provocation, SecondSignal, StartupFailure, Target
+from drainproof.target.description import FatalError, Policy, Provocation, SecondSignal, StartupFailure, Streams, Target
+from drainproof.target.manifest_grpc import message_text
 from drainproof.target.manifest_models import (
     Fatal,
     LoadFailure,
@@ -27,6 +29,8 @@ from drainproof.target.manifest_models import (
     fatal_name,
     request_method,
     request_name,
+    request_path,
+    request_port,
 )
 from drainproof.target.mistakes import Mistake, report, show, translate
 
@@ -170,10 +174,10 @@ def _resolve(manifest: Manifest, file: Path) -> Target:
         workers=start.workers,
         readiness=manifest.health.readiness,
         liveness=manifest.health.liveness,
-        requests=tuple(_request(each, name=request_name(each)) for each in manifest.request),
+        requests=tuple(_request(each, name=request_name(each), folder=file.parent) for each in manifest.request),
         policy=_policy(manifest.policy),
         load_failure=_load_failure(manifest.provoke.load_failure),
-        fatal=_fatal(manifest.provoke.fatal),
+        fatal=_fatal(manifest.provoke.fatal, file.parent),
         fail_points=manifest.fail_points.model_dump(exclude_none=True),
     )
 
@@ -183,23 +187,51 @@ def _default_name(file: Path) -> str:
     return (file.parent.name or "target") if file.name in (FILE, PYPROJECT) else file.stem
 
 
-def _request(table: RequestTable, *, name: str) -> Request:
+def _request(table: RequestTable, *, name: str, folder: Path) -> Request:
+    if table.is_grpc:
+        return _grpc_request(table, name=name, folder=folder)
     headers = dict(table.headers)
     body = table.body or ""
     if table.has_json:
         body = json.dumps(table.json_value)
         if not any(header.lower() == "content-type" for header in headers):
             headers["content-type"] = "application/json"
-    expect = Expectation(status=table.expect.status, contains=table.expect.contains, json=table.expect.json_value)
+    expect = Expectation(
+        status=tuple(int(each) for each in table.expect.status or (200,)),
+        contains=table.expect.contains,
+        json=table.expect.json_value,
+    )
     return Request(
         name=name,
         method=request_method(table),
-        path=table.path,
+        path=request_path(table),
         headers=headers,
         body=body,
         expect=expect,
         duration=table.duration,
         safe_to_repeat=table.safe_to_repeat,
+        stream=table.stream,
+    )
+
+
+def _grpc_request(table: RequestTable, *, name: str, folder: Path) -> Request:
+    expect = Expectation(
+        status=tuple(GRPC_CODES.index(str(each)) for each in table.expect.status or ("OK",)),
+        contains=table.expect.contains,
+        messages=table.expect.messages,
+    )
+    return Request(
+        name=name,
+        method=request_method(table),
+        path=request_path(table),
+        headers=dict(table.headers),
+        body=message_text(table, folder),
+        expect=expect,
+        duration=table.duration,
+        safe_to_repeat=table.safe_to_repeat,
+        protocol="grpc",
+        port=request_port(table),
+        stream=table.stream,
     )
 
 
@@ -211,6 +243,7 @@ def _policy(table: PolicyTable) -> Policy:
         exit_codes=table.exit_codes,
         second_signal=cast("dict[str, SecondSignal]", table.second_signal),
         startup_failure=cast("StartupFailure", table.startup_failure),
+        streams=cast("Streams", table.streams),
     )
 
 
@@ -220,9 +253,11 @@ def _load_failure(table: LoadFailure | None) -> Provocation | None:
     return Provocation(environment=table.env, arguments=tuple(table.args), names_cause=table.names_cause)
 
 
-def _fatal(table: Fatal | None) -> FatalError | None:
+def _fatal(table: Fatal | None, folder: Path) -> FatalError | None:
     if table is None:
         return None
     return FatalError(
-        request=_request(table, name=fatal_name(table)), environment=table.env, arguments=tuple(table.args)
+        request=_request(table, name=fatal_name(table), folder=folder),
+        environment=table.env,
+        arguments=tuple(table.args),
     )

@@ -12,15 +12,20 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
+from drainproof.load import inference
+from drainproof.load.answer import GRPC_CODES
 from drainproof.nearest import nearest
 from drainproof.target import placeholders
+from drainproof.target.manifest_grpc import Base64, ModelInfer, grpc_keys, grpc_mistakes, message_bytes
+from drainproof.target.manifest_section import Found, Section, complain
 from drainproof.target.manifest_values import (
     TOKEN,
     Argument,
     Arguments,
     Contained,
+    Count,
     Duration,
     ExitCodes,
     FailPointSite,
@@ -30,30 +35,26 @@ from drainproof.target.manifest_values import (
     Name,
     Pattern,
     PortName,
+    ProtocolName,
     RequestPath,
+    RpcName,
     Seconds,
     SecondSignal,
     SignalName,
     StartupFailure,
     Statuses,
+    Streams,
     Text,
     Truth,
     UrlPath,
     Variables,
     WorkerCounts,
 )
-from drainproof.target.mistakes import Location, wrong, wrong_at
-
-Found = list[tuple[Location, str]]
-
-
-def _complain(found: Found) -> None:
-    if found:
-        raise wrong_at(found)
+from drainproof.target.mistakes import Location, wrong
 
 
 def _no_repeats(values: list[str]) -> list[str]:
-    _complain([((i,), "named twice") for i, value in enumerate(values) if value in values[:i]])
+    complain([((i,), "named twice") for i, value in enumerate(values) if value in values[:i]])
     return values
 
 
@@ -82,12 +83,6 @@ def _placeholder_mistakes(
     places: list[tuple[Location, str]] = [((arguments_key, i), argument) for i, argument in enumerate(arguments)]
     places += [(("env", name), value) for name, value in variables.items()]
     return [(place, text) for place, template in places if (text := _placeholder_mistake(template, ports)) is not None]
-
-
-class Section(BaseModel):
-    """A table whose keys are all known."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class Start(Section):
@@ -119,7 +114,7 @@ class Start(Section):
             there = False
         if not there:
             found.append((("cwd",), f"there is no such folder in {folder}"))
-        _complain(found)
+        complain(found)
         return self
 
     def _unused(self, ports: list[str]) -> Found:
@@ -156,23 +151,37 @@ class Health(Section):
 class Expect(Section):
     """`expect`: the answer that counts as right."""
 
-    status: Statuses = (200,)
+    status: Statuses | None = None
     contains: Contained | None = None
     json_value: Json = Field(default=None, alias="json")
+    messages: Count | None = None
 
 
 class RequestTable(Section):
     """`[[request]]`: one kind of request."""
 
     name: Name | None = None
+    protocol: ProtocolName = "http"
     method: Method | None = None
-    path: RequestPath = Field(description='the path of the request, such as "/predict"')
+    path: RequestPath | None = Field(default=None, description='the path of the request, such as "/predict"')
     headers: Headers = {}
     json_value: Json = Field(default=None, alias="json")
     body: Text | None = None
     expect: Expect = Expect()
     duration: Duration = 0.0
     safe_to_repeat: Truth = True
+    stream: Truth = False
+    rpc: RpcName | None = None
+    port: PortName | None = None
+    message: Text | None = None
+    message_base64: Base64 | None = None
+    message_file: Argument | None = None
+    model_infer: ModelInfer | None = None
+
+    @property
+    def is_grpc(self) -> bool:
+        """Whether it goes to a gRPC method."""
+        return self.protocol == "grpc"
 
     @property
     def has_json(self) -> bool:
@@ -180,25 +189,71 @@ class RequestTable(Section):
         return "json_value" in self.model_fields_set
 
     @model_validator(mode="after")
-    def _check(self) -> RequestTable:
-        found: Found = []
-        if self.has_json and self.body is not None:
-            found.append((("body",), "there is json already; a request has one of them"))
+    def _check(self, info: ValidationInfo) -> RequestTable:
+        folder: Path = info.context["folder"] if info.context else Path()
+        found = grpc_mistakes(self, folder) if self.is_grpc else self._http_mistakes()
+        found += self._mixed_up() + self._status_mistakes()
         names = [name.lower() for name in self.headers]
         found += [
             (("headers", name), "the same header twice (their case does not count)")
             for i, name in enumerate(self.headers)
             if name.lower() in names[:i]
         ]
-        sent = [self.path, *self.headers.values(), self.body or "", json.dumps(self.json_value)]
-        if not any(TOKEN in text for text in sent):
-            hint = f"the request has no {TOKEN} in its path, headers, json or body, so its answer cannot have it"
-            if TOKEN in (self.expect.contains or ""):
-                found.append((("expect", "contains"), hint))
-            if TOKEN in json.dumps(self.expect.json_value):
-                found.append((("expect", "json"), hint))
-        _complain(found)
+        found += self._token_mistakes(folder) if not found else []
+        complain(found)
         return self
+
+    def _http_mistakes(self) -> Found:
+        found: Found = []
+        if self.path is None:
+            found.append((("path",), 'missing; expected the path of the request, such as "/predict"'))
+        if self.has_json and self.body is not None:
+            found.append((("body",), "there is json already; a request has one of them"))
+        return found
+
+    def _mixed_up(self) -> Found:
+        """Keys of one protocol in a request of the other."""
+        if self.is_grpc:
+            given = [name for name in ("method", "path", "body") if getattr(self, name) is not None]
+            given += ["json"] if self.has_json else []
+            other = {"method": "rpc", "path": "rpc"}
+            text = 'a gRPC request (protocol = "grpc") has no {}; it has {}'
+            found: Found = [((name,), text.format(name, other.get(name, "message or model_infer"))) for name in given]
+            if "json_value" in self.expect.model_fields_set:
+                found.append((("expect", "json"), "a gRPC message is no JSON; expect.contains looks at its bytes"))
+            return found
+        found = [((name,), f'only a gRPC request has {name}: add protocol = "grpc"') for name in grpc_keys(self)]
+        if self.expect.messages is not None:
+            found.append((("expect", "messages"), 'only a gRPC stream has messages to count: protocol = "grpc"'))
+        return found
+
+    def _status_mistakes(self) -> Found:
+        found: Found = []
+        if self.is_grpc and self.expect.messages is not None and not self.stream:
+            found.append((("expect", "messages"), "only a stream has several: add stream = true"))
+        for each in self.expect.status or ():
+            if self.is_grpc and each not in GRPC_CODES:
+                found.append((("expect", "status"), 'expected names of gRPC status codes here, such as "OK"'))
+            elif not self.is_grpc and each in GRPC_CODES:
+                found.append((("expect", "status"), 'expected HTTP statuses here; names are for protocol = "grpc"'))
+        return found[:2]
+
+    def _token_mistakes(self, folder: Path) -> Found:
+        if self.is_grpc:
+            sent = [*self.headers.values(), message_bytes(self, folder).decode(errors="replace")]
+            where = "message or headers"
+        else:
+            sent = [self.path or "", *self.headers.values(), self.body or "", json.dumps(self.json_value)]
+            where = "path, headers, json or body"
+        if any(TOKEN in text for text in sent):
+            return []
+        found: Found = []
+        hint = f"the request has no {TOKEN} in its {where}, so its answer cannot have it"
+        if TOKEN in (self.expect.contains or ""):
+            found.append((("expect", "contains"), hint))
+        if TOKEN in json.dumps(self.expect.json_value):
+            found.append((("expect", "json"), hint))
+        return found
 
 
 class PolicyTable(Section):
@@ -210,6 +265,7 @@ class PolicyTable(Section):
     exit_codes: dict[SignalName, ExitCodes] = {}
     second_signal: dict[SignalName, SecondSignal] = {}
     startup_failure: StartupFailure = "exits"
+    streams: Streams = "complete"
 
     @model_validator(mode="after")
     def _check(self) -> PolicyTable:
@@ -221,7 +277,7 @@ class PolicyTable(Section):
                 if name not in self.stop_signals:
                     text = f"{name} is not a stop signal of this target; those are {', '.join(self.stop_signals)}"
                     found.append(((key, name), text + " (policy.stop_signals)"))
-        _complain(found)
+        complain(found)
         return self
 
 
@@ -279,7 +335,7 @@ class Manifest(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Manifest:
-        _complain([*self._request_mistakes(), *self._provoke_mistakes()])
+        complain([*self._request_mistakes(), *self._provoke_mistakes()])
         return self
 
     def _request_mistakes(self) -> Found:
@@ -298,12 +354,27 @@ class Manifest(Section):
                     "shorten the one or lengthen the other (policy.grace_period)"
                 )
                 found.append((("request", index, "duration"), text))
-        if all(math.isinf(request.duration) for request in self.request):
-            found.append((("request",), "expected at least one request that ends: the target must answer to be ready"))
+            found += self._port_mistakes(index, request)
+        ordinary = [request for request in self.request if not request.is_grpc and not request.stream]
+        if all(math.isinf(request.duration) for request in ordinary):
+            text = "expected at least one request that ends: the target must answer to be ready"
+            if len(ordinary) < len(self.request):
+                text += " (an HTTP request that is no stream)"
+            found.append((("request",), text))
         if self.provoke.fatal is not None and fatal_name(self.provoke.fatal) in names:
             text = f'a second request named "{fatal_name(self.provoke.fatal)}"; each needs its own name'
             found.append((("provoke", "fatal", "name"), text))
         return found
+
+    def _port_mistakes(self, index: int, request: RequestTable) -> Found:
+        port = request_port(request)
+        if port in self.start.ports:
+            return []
+        closest = nearest(port, self.start.ports)
+        hint = f' Did you mean "{closest}"?' if closest is not None else ""
+        ports = json.dumps([*self.start.ports, port])
+        text = f'start.ports has no port "{port}".{hint} To declare it: ports = {ports}, and {{{port}_port}} in it'
+        return [(("request", index, "port" if request.port is not None else "protocol"), text)]
 
     def _provoke_mistakes(self) -> Found:
         found: Found = []
@@ -317,13 +388,25 @@ class Manifest(Section):
 
 
 def request_method(request: RequestTable) -> str:
-    """The declared method; GET without a body and POST with one where none is declared."""
+    """The declared method; GET without a body and POST with one where none is declared; "gRPC" for such a request."""
+    if request.is_grpc:
+        return "gRPC"
     return request.method or ("POST" if request.has_json or request.body is not None else "GET")
 
 
 def request_name(request: RequestTable) -> str:
     """The declared name, or method and path."""
-    return request.name or f"{request_method(request)} {request.path}"
+    return request.name or f"{request_method(request)} {request_path(request)}"
+
+
+def request_path(request: RequestTable) -> str:
+    """The path; of a gRPC request the method that it calls."""
+    return (request.rpc or inference.METHOD) if request.is_grpc else (request.path or "")
+
+
+def request_port(request: RequestTable) -> str:
+    """The name of the port that it goes to."""
+    return (request.port or "grpc") if request.is_grpc else "http"
 
 
 def fatal_name(fatal: Fatal) -> str:

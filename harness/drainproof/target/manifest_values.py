@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainValidator
 
+from drainproof.load.answer import GRPC_CODES
 from drainproof.nearest import did_you_mean
 from drainproof.target.description import ENDLESS
 from drainproof.target.mistakes import Location, wrong, wrong_at
@@ -166,6 +167,35 @@ def _request_path(value: Any) -> str:
     return path
 
 
+def _rpc_name(value: Any) -> str:
+    text = _text(value)
+    if re.fullmatch(r"/[A-Za-z_][\w.]*/[A-Za-z_]\w*", text, re.ASCII):
+        return text
+    found = re.fullmatch(r"/?([A-Za-z_][\w.]*)[./]([A-Za-z_]\w*)", text, re.ASCII)
+    hint = f' Did you mean "/{found[1]}/{found[2]}"?' if found else ""
+    raise wrong(f'expected the full name of a method, "/package.Service/Method".{hint}')
+
+
+def _statuses(value: Any) -> tuple[int | str, ...]:
+    """HTTP statuses by number, or gRPC status codes by name; which of the two is right is for the request to say."""
+    each = value if isinstance(value, list) else [value]
+    if not any(isinstance(one, str) and re.match("[A-Za-z]", one) for one in each):
+        return _http_statuses(value)
+    bad = [(index, one) for index, one in enumerate(each) if one not in GRPC_CODES]
+    if bad:
+        index, one = bad[0]
+        suggestion = did_you_mean(one.upper(), GRPC_CODES) if isinstance(one, str) else ""
+        text = f"expected a gRPC status code by its name, or an HTTP status from 200 to 599.{suggestion}"
+        raise wrong_at([((index,), text)]) if isinstance(value, list) else wrong(text)
+    return tuple(dict.fromkeys(each))
+
+
+def _count(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise wrong("expected a number, 0 or more")
+    return value
+
+
 def _header_name(value: Any) -> str:
     if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", _text(value)):
         raise wrong("expected the name of a header: letters, digits and -")
@@ -253,4 +283,9 @@ SecondSignal = Annotated[str, PlainValidator(_one_of("ignored", "forces_exit"))]
 StartupFailure = Annotated[str, PlainValidator(_one_of("exits", "stays_up_not_ready"))]
 WorkerCounts = Annotated[tuple[int, ...], PlainValidator(_one_or_more("a number of workers, 1 or more", 1, math.inf))]
 ExitCodes = Annotated[tuple[int, ...], PlainValidator(_one_or_more("an exit status from 0 to 255", 0, 255))]
-Statuses = Annotated[tuple[int, ...], PlainValidator(_one_or_more("an HTTP status from 200 to 599", 200, 599))]
+_http_statuses = _one_or_more("an HTTP status from 200 to 599", 200, 599)
+Statuses = Annotated[tuple[int | str, ...], PlainValidator(_statuses)]
+RpcName = Annotated[str, PlainValidator(_rpc_name)]
+Count = Annotated[int, PlainValidator(_count)]
+ProtocolName = Annotated[str, PlainValidator(_one_of("http", "grpc"))]
+Streams = Annotated[str, PlainValidator(_one_of("complete", "cut"))]
