@@ -231,3 +231,11 @@ def test_a_report_that_cannot_be_loaded_is_a_usage_error(inner):
     )
     inner.write("broken-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
     assert "report 'theirs' (no_such_report) cannot be loaded" in usage_error(inner.run())
+
+
+@pytest.mark.parametrize("option", ["--setup-only", "--setup-plan"])
+def test_options_that_leave_out_the_checks_are_refused(inner, option):
+    inner.scenarios(CHECK)
+    result = inner.run(option)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: {option} runs no check, so nothing would be judged.*"])

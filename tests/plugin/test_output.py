@@ -8,6 +8,8 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 SCENARIOS = """
 class TestStop:
     '''{stop_signal} to {recipient}.'''
@@ -196,3 +198,14 @@ def test_a_terminal_without_unicode(inner):
     text = on_a_terminal(inner, PYTHONIOENCODING="ascii", PYTHONUTF8="0", LC_ALL="C")
     assert "       + DRAIN-1,2,5 EXIT-1" in text
     assert "\\u" not in text
+
+
+@pytest.mark.parametrize("args", [[], ["--collect-only"], ["-x"]])
+def test_without_the_terminal_plugin_there_are_still_reports(inner, args):
+    inner.scenarios(SCENARIOS)
+    result = inner.run_apart("-p", "no:terminal", *args)
+    assert "INTERNALERROR" not in result.stdout.str() + result.stderr.str()
+    assert result.ret == (0 if args == ["--collect-only"] else 1)
+    if args == []:
+        assert inner.results()["counts"]["fail"] == 1
+        assert not inner.results()["aborted"]

@@ -89,6 +89,82 @@ def test_each_run_has_evidence_of_its_own_and_nothing_is_lost(inner):
         assert (inner.report / verdict["evidence"]).parent == inner.evidence()
 
 
+def write_an_old_run(inner):
+    """The reports of a run that was green."""
+    (inner.report / "evidence").mkdir(parents=True)
+    (inner.report / ".drainproof").touch()
+    for name in ("results.json", "junit.xml"):
+        (inner.report / name).write_text("green")
+
+
+def assert_nothing_green_is_left(inner):
+    if (inner.report / "results.json").exists():
+        results = inner.results()
+        assert results["aborted"] and results["red"]
+    if (inner.report / "junit.xml").exists():
+        cases = [case.get("name") for case in ET.parse(inner.report / "junit.xml").getroot().iter("testcase")]
+        assert cases == ["aborted"]
+
+
+@pytest.mark.parametrize(
+    ("args", "manifest", "module"),
+    [
+        ([], "no TOML", "pass"),
+        ([], "", "import nothing_of_that_name"),
+        ([], "", "class TestIt:\n    @requirement('DRAIN-99')\n    def test_it(self): pass"),
+        (["--setup-plan"], "", "class TestIt:\n    @requirement('DRAIN-1')\n    def test_it(self): pass"),
+        (["--target=nowhere"], "", "pass"),
+    ],
+)
+def test_a_run_that_does_not_get_to_its_first_check_leaves_no_older_results(inner, args, manifest, module):
+    inner.scenarios(module)
+    write_an_old_run(inner)
+    if manifest:
+        inner.write("server/drainproof.toml", manifest)
+    inner.run(*args)
+    assert_nothing_green_is_left(inner)
+
+
+def test_a_run_that_is_killed_while_it_collects_leaves_red_results(inner):
+    inner.scenarios("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
+    write_an_old_run(inner)
+    assert inner.run_apart().ret == -signal.SIGKILL
+    assert inner.results()["aborted"]
+    assert_nothing_green_is_left(inner)
+
+
+@pytest.mark.parametrize("args", [["--collect-only"], ["--fixtures"], ["--markers"], ["--cache-show"]])
+def test_a_run_that_only_shows_something_changes_nothing(inner, args):
+    inner.scenarios(TWO.format("pass"))
+    write_an_old_run(inner)
+    assert inner.run(*args).ret == 0
+    assert (inner.report / "results.json").read_text() == "green"
+    assert list((inner.report / "evidence").iterdir()) == []
+
+
+def test_two_runs_at_the_same_time_do_not_share_a_report_folder(inner):
+    inner.scenarios("""
+        import os, subprocess, sys
+        class TestIt:
+            @requirement("DRAIN-1")
+            def test_it(self, facts):
+                if "INNER" in os.environ:
+                    return
+                command = [sys.executable, "-m", "pytest", "-p", "standin", "-p", "no:cacheprovider", "--target=server"]
+                for args in ([], ["--report-dir=elsewhere"]):
+                    done = subprocess.run(
+                        [*command, *args], env={**os.environ, "INNER": "1"}, capture_output=True, text=True
+                    )
+                    facts(**{f"status_{len(args)}": done.returncode, f"said_{len(args)}": done.stderr})
+        """)
+    assert inner.run_apart().ret == 0
+    facts = inner.results()["verdicts"][0]["facts"]
+    assert (facts["status_0"], facts["status_1"]) == (4, 0)
+    assert f"--drainproof-report-dir={inner.report}: another run writes its reports to this folder" in facts["said_0"]
+    assert "--drainproof-report-dir=DIR" in facts["said_0"]
+    assert inner.run().ret == 0  # the lock ends with its run
+
+
 def test_an_empty_evidence_folder_is_not_left_behind(inner):
     inner.scenarios("import nothing_of_that_name")
     inner.run()

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from drainproof.errors import DrainproofError
+from drainproof.errors import DrainproofError, UserError
 from drainproof.plugin import collection, fixtures, folders, options, packages
 from drainproof.plugin.lines import LiveOutput
 from drainproof.plugin.options import Wanted
 from drainproof.plugin.outcomes import Outcomes
 from drainproof.plugin.results import ResultsKeeper, SessionFile
-from drainproof.plugin.run import RUN, Archive, Laboratory, Run
+from drainproof.plugin.run import RUN, Archive, Laboratory, Run, only_collects
 from drainproof.plugin.summary import AfterErrors, Summary
 from drainproof.text import printable
 
@@ -30,8 +30,6 @@ SPREAD = ("load", "worksteal", "loadgroup")
 
 def activate(config: pytest.Config, wanted: Wanted) -> None:
     """Registers everything that a run needs. Raises UsageError, with the text of what is wrong."""
-    if not __debug__:
-        raise pytest.UsageError("python -O and PYTHONOPTIMIZE take the assertions out of the checks: run without them")
     defaults = Defaults()
     config.pluginmanager.register(defaults, "drainproof-defaults")
     try:
@@ -67,6 +65,13 @@ def _distribute(config: pytest.Config) -> None:
 
 
 def _open(config: pytest.Config, wanted: Wanted) -> Run:
+    option = options.name_of(config, options.REPORT_DIR)
+    reports = folders.ReportFolder(wanted.report_folder, option=option)
+    writes = not only_collects(config) and not hasattr(config, "workerinput")
+    if writes:
+        config.add_cleanup(reports.release)
+        reports.begin()
+        _require_a_judgement(config)
     found = packages.scenario_packages(config)
     archive: Archive | None = None
     saved: dict[str, list[str]] = {}
@@ -95,11 +100,22 @@ def _open(config: pytest.Config, wanted: Wanted) -> Run:
         if archive is None:
             run.evidence_folder = Path(getattr(config, "workerinput")[EVIDENCE_FOLDER])  # noqa: B009 - xdist sets it
         return run
-    option = options.name_of(config, options.REPORT_DIR)
-    folders.prepare(wanted.report_folder, option=option)
+    reports.prepare()
     if archive is None:
         run.evidence_folder = folders.new_evidence_folder(wanted.report_folder, option=option)
     return run
+
+
+def _require_a_judgement(config: pytest.Config) -> None:
+    """Raises UserError where no check can fail, since such a run would look green."""
+    if not __debug__:
+        raise UserError("python -O and PYTHONOPTIMIZE take the assertions out of the checks: run without them")
+    for name, dest in (("--setup-plan", "setupplan"), ("--setup-only", "setuponly")):
+        if config.getoption(dest, False):
+            raise UserError(
+                f"{name} runs no check, so nothing would be judged. Leave it out; --collect-only shows what would run, "
+                "--setup-show what is set up while it runs."
+            )
 
 
 def _load(path: Path) -> Target:

@@ -1,7 +1,7 @@
 """The report folder, and the evidence in it.
 
     drainproof-report/
-        .drainproof                      says that the folder is ours
+        .drainproof                      says that the folder is ours; locked (flock) by the run that writes to it
         .gitignore                       only in a folder that drainproof has made
         results.json, junit.xml          of the newest run
         evidence/2026-11-20_15-40-11/    one folder per run; `--evidence` takes it (or the report folder: its newest)
@@ -9,14 +9,22 @@
             …                            one folder per experiment
 
 Every run gets an evidence folder of its own, named by its time, and none is ever changed or removed by a later run:
-paths that were printed stay true, two runs at the same time do not meet, and nobody's evidence is lost. The price is
-that old evidence adds up until somebody removes it. Considered and lost: moving the older run away (breaks a run that
-is still going on), and refusing a folder that was used before (makes the common case a nuisance).
+paths that were printed stay true, and nobody's evidence is lost. The price is that old evidence adds up until somebody
+removes it. Considered and lost: moving the older run away, and refusing a folder that was used before (makes the common
+case a nuisance).
+
+The reports are those of the newest run, whatever became of it: those of the run before are removed when a run begins,
+before anything can end it. Two runs at the same time would overwrite each other's, so the second one is refused. The
+kernel releases the lock when its holder ends, in whatever way. Considered and lost: a file with a pid (outlives a run
+that is killed), and results.json under another name for the second run (nobody would look for it).
 """
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -27,33 +35,86 @@ MARKER = ".drainproof"
 EVIDENCE = "evidence"
 SESSION = "session.json"
 FORMAT = 1
-NEEDED = (EVIDENCE, "results.json", "junit.xml")
+REPORTS = ("results.json", "junit.xml")
+NEEDED = (EVIDENCE, *REPORTS)
 """Names that we write to; somebody else's files of these names are never touched."""
 
 MARKER_TEXT = "Written by drainproof. evidence/ has one folder per run; remove what you do not need.\n"
 GITIGNORE_TEXT = "# Made by drainproof.\n*\n"
 
 
-def prepare(folder: Path, *, option: str) -> None:
-    """Makes `folder` a report folder. Raises UserError where it is not ours and holds files that we would overwrite."""
-    try:
-        if folder.exists() and not folder.is_dir():
-            raise UserError(f"{option}={folder}: this is a file; name a folder for the reports")
-        made = not folder.exists()
-        folder.mkdir(parents=True, exist_ok=True)
-        if made:
-            (folder / ".gitignore").write_text(GITIGNORE_TEXT)
-        elif not (folder / MARKER).exists() and not any((folder / EVIDENCE).glob("*/" + SESSION)):
-            foreign = [name for name in NEEDED if (folder / name).exists()]
-            if foreign:
-                raise UserError(
-                    f"{option}={folder}: holds {' and '.join(foreign)} that drainproof did not write. "
-                    "Name another folder, such as one in it; nothing was changed."
-                )
-        if not (folder / MARKER).exists():
-            (folder / MARKER).write_text(MARKER_TEXT)
-    except OSError as error:
-        raise UserError(f"{option}={folder}: cannot be written: {error.strerror}") from error
+class ReportFolder:
+    """The report folder of this run. `option` is the name of the option that chooses it."""
+
+    def __init__(self, folder: Path, *, option: str) -> None:
+        self._folder = folder
+        self._option = option
+        self._lock = -1
+
+    def begin(self) -> None:
+        """Takes a folder that is ours already, and removes the reports of the run before. Raises UserError.
+
+        A folder that is not there yet is not made: the run may still turn out not to be possible.
+        """
+        folder = self._folder
+        if (folder / MARKER).exists():
+            self._take()
+            for name in REPORTS:
+                try:
+                    (folder / name).unlink(missing_ok=True)
+                except OSError as error:
+                    raise self._error(f"{name} of an earlier run cannot be removed: {error.strerror}") from error
+
+    def prepare(self) -> None:
+        """Makes the folder a report folder, and takes it.
+
+        Raises UserError where it is another run's, or where it is not ours and holds files that we would overwrite.
+        """
+        folder = self._folder
+        try:
+            if folder.exists() and not folder.is_dir():
+                raise self._error("this is a file; name a folder for the reports")
+            made = not folder.exists()
+            folder.mkdir(parents=True, exist_ok=True)
+            if made:
+                (folder / ".gitignore").write_text(GITIGNORE_TEXT)
+            elif not (folder / MARKER).exists() and not any((folder / EVIDENCE).glob("*/" + SESSION)):
+                foreign = [name for name in NEEDED if (folder / name).exists()]
+                if foreign:
+                    raise self._error(
+                        f"holds {' and '.join(foreign)} that drainproof did not write. "
+                        "Name another folder, such as one in it; nothing was changed."
+                    )
+            if not (folder / MARKER).exists():
+                (folder / MARKER).write_text(MARKER_TEXT)
+        except OSError as error:
+            raise self._error(f"cannot be written: {error.strerror}") from error
+        if self._lock < 0:
+            self.begin()
+
+    def release(self) -> None:
+        """Lets the next run have the folder. Idempotent."""
+        lock, self._lock = self._lock, -1
+        if lock >= 0:
+            os.close(lock)
+
+    def _take(self) -> None:
+        try:
+            self._lock = os.open(self._folder / MARKER, os.O_RDONLY | os.O_CLOEXEC)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno == errno.EWOULDBLOCK:
+                self.release()
+                raise self._error(
+                    f"another run writes its reports to this folder now. Wait for its end, or name another folder by "
+                    f"{self._option}=DIR; nothing was changed."
+                ) from error
+            if self._lock < 0:
+                raise self._error(f"cannot be read: {error.strerror}") from error
+            # else a file system without locks: then whoever runs twice at once has to know
+
+    def _error(self, text: str) -> UserError:
+        return UserError(f"{self._option}={self._folder}: {text}")
 
 
 def new_evidence_folder(folder: Path, *, option: str) -> Path:

@@ -59,7 +59,7 @@ def pytest_drainproof_verdict(verdict: Verdict) -> None:
 def pytest_drainproof_report(results: Results, folder: Path) -> None:
     """Writes a report about `results` into the report folder `folder`, in place of the one written before.
 
-    Called when the checks begin, after each scenario (seldomer if writing takes long), and at the end of the session.
+    Called when the session begins, after each scenario (seldomer if writing takes long), and at the end of the session.
     All calls but the last see `results.aborted` set, so that what is left of a session that was killed says so. An
     OSError is shown to the user as it is.
     """

@@ -97,9 +97,11 @@ class LiveOutput:
         """Takes pytest's dots away if all that runs are checks, and nobody asked for another output."""
         config = session.config
         reporter: pytest.TerminalReporter | None = config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is None:  # `-p no:terminal`: the options below do not exist either
+            return
         plain = config.get_verbosity(pytest.Config.VERBOSITY_TEST_CASES) == 0 and config.option.verbose == 0
         distributed = self._run.in_worker or config.getoption("dist", "no") != "no"
-        if reporter is None or not plain or distributed or self._run.only_collects:
+        if not plain or distributed or self._run.only_collects:
             return
         if session.items and all(CHECK in item.stash for item in session.items):
             reporter.showfspath = False

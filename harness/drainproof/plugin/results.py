@@ -25,7 +25,7 @@ SHARE, CREDIT = 0.03, 1.0
 
 
 class ResultsKeeper:
-    """Collects verdicts, and writes the reports when the checks begin, after each scenario, and at the end."""
+    """Collects verdicts, and writes the reports when the session begins, after each scenario, and at the end."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -64,13 +64,15 @@ class ResultsKeeper:
             command=shlex.join(["pytest", *map(str, run.config.invocation_params.args)]),
         )
 
+    def pytest_sessionstart(self) -> None:
+        """Writes reports that say "aborted", for whatever may end the session before its first check."""
+        if not self._run.only_collects:
+            self._active = True
+            self._write()
+
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self) -> Generator[None, object, object]:
         """Sees whether the session reaches its end: an exception means that it did not."""
-        if self._run.only_collects:
-            return (yield)
-        self._active = True
-        self._write()
         result = yield
         self._ended = True
         return result

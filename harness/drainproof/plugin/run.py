@@ -95,8 +95,15 @@ class Run:
     @property
     def only_collects(self) -> bool:
         """Whether nothing will run, so that nothing must be written."""
-        return bool(self.config.getoption("collectonly", False))
+        return only_collects(self.config)
 
+
+def only_collects(config: pytest.Config) -> bool:
+    """Whether pytest is asked to show something (tests, fixtures, marks, its cache) instead of running tests."""
+    return any(config.getoption(name, None) for name in SHOWING)
+
+
+SHOWING = ("collectonly", "showfixtures", "show_fixtures_per_test", "markers", "cacheshow")
 
 RUN = pytest.StashKey[Run]()
 """In `config.stash` of an active run."""
