@@ -17,6 +17,7 @@ from typing import Any, Literal
 from drainproof.errors import HarnessError
 from drainproof.load.plan import Expectation, Protocol, Request
 from drainproof.target import placeholders
+from drainproof.target.windows import BREAK, WindowsView
 
 SecondSignal = Literal["ignored", "forces_exit"]
 """What an identical signal during the drain does: nothing, or an immediate exit with a non-zero status."""
@@ -48,7 +49,7 @@ class Policy:
     stop_signals: tuple[str, ...] = ("SIGTERM", "SIGINT")
     """The signals that stop it in order, by name."""
     exit_codes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    """The exit statuses allowed after each stop signal; completed by `default_exit_codes`."""
+    """The exit statuses allowed after each stop signal, and after SIGBREAK; completed by `default_exit_codes`."""
     second_signal: Mapping[str, SecondSignal] = field(default_factory=dict)
     """For each stop signal; completed by "ignored"."""
     startup_failure: StartupFailure = "exits"
@@ -56,6 +57,8 @@ class Policy:
 
     def __post_init__(self) -> None:
         codes = {name: tuple(self.exit_codes.get(name, default_exit_codes(name))) for name in self.stop_signals}
+        if BREAK in self.exit_codes:
+            codes[BREAK] = tuple(self.exit_codes[BREAK])
         second = {name: self.second_signal.get(name, "ignored") for name in self.stop_signals}
         object.__setattr__(self, "exit_codes", codes)
         object.__setattr__(self, "second_signal", second)
@@ -112,6 +115,8 @@ class Target:
     fatal: FatalError | None = None
     fail_points: Mapping[str, str] = field(default_factory=dict)
     """Where exceptions are raised inside the target, `module:qualified.name` by role; the shim finds the others."""
+    windows: WindowsView = field(default_factory=WindowsView)
+    """Which code sees Windows where that is emulated."""
 
     def fast(self, protocol: Protocol = "http") -> Request:
         """The request of that protocol with the shortest duration (the first of equals). Streams do not count."""
@@ -192,6 +197,7 @@ class Target:
                 "stop_signals": list(self.policy.stop_signals),
                 "exit_codes": {name: list(codes) for name, codes in self.policy.exit_codes.items()},
             },
+            "windows": self.windows.to_json(),
             "load_failure": None
             if self.load_failure is None
             else {**asdict(self.load_failure), "arguments": list(self.load_failure.arguments)},
@@ -219,6 +225,7 @@ class Target:
                     "workers": tuple(value["workers"]),
                     "requests": tuple(_request_from_json(request) for request in value["requests"]),
                     "policy": _policy_from_json(value["policy"]),
+                    "windows": WindowsView.from_json(value.get("windows", WindowsView().to_json())),
                     "load_failure": None if value["load_failure"] is None else _provocation(value["load_failure"]),
                     "fatal": None if value["fatal"] is None else _fatal_from_json(value["fatal"]),
                 }

@@ -26,6 +26,7 @@ from drainproof.target.manifest_models import (
     Manifest,
     PolicyTable,
     RequestTable,
+    Windows,
     fatal_name,
     request_method,
     request_name,
@@ -33,6 +34,7 @@ from drainproof.target.manifest_models import (
     request_port,
 )
 from drainproof.target.mistakes import Mistake, report, show, translate
+from drainproof.target.windows import WindowsView
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -179,6 +181,7 @@ def _resolve(manifest: Manifest, file: Path) -> Target:
         load_failure=_load_failure(manifest.provoke.load_failure),
         fatal=_fatal(manifest.provoke.fatal, file.parent),
         fail_points=manifest.fail_points.model_dump(exclude_none=True),
+        windows=_windows(manifest.windows, file.parent),
     )
 
 
@@ -233,6 +236,11 @@ def _grpc_request(table: RequestTable, *, name: str, folder: Path) -> Request:
         port=request_port(table),
         stream=table.stream,
     )
+
+
+def _windows(table: Windows, folder: Path) -> WindowsView:
+    folders = tuple((folder / each).resolve() for each in table.folders)
+    return WindowsView(packages=tuple(table.packages), folders=folders, says_limited=table.says_limited)
 
 
 def _policy(table: PolicyTable) -> Policy:

@@ -28,11 +28,13 @@ from drainproof.target.manifest_values import (
     Count,
     Duration,
     ExitCodes,
+    ExitSignalName,
     FailPointSite,
     Headers,
     Json,
     Method,
     Name,
+    PackageName,
     Pattern,
     PortName,
     ProtocolName,
@@ -51,6 +53,7 @@ from drainproof.target.manifest_values import (
     WorkerCounts,
 )
 from drainproof.target.mistakes import Location, wrong
+from drainproof.target.windows import BREAK, SAYS_LIMITED
 
 
 def _no_repeats(values: list[str]) -> list[str]:
@@ -262,7 +265,7 @@ class PolicyTable(Section):
     grace_period: Seconds = 30.0
     settle_time: Seconds = 3.0
     stop_signals: Annotated[list[SignalName], AfterValidator(_no_repeats)] = ["SIGTERM", "SIGINT"]
-    exit_codes: dict[SignalName, ExitCodes] = {}
+    exit_codes: dict[ExitSignalName, ExitCodes] = {}
     second_signal: dict[SignalName, SecondSignal] = {}
     startup_failure: StartupFailure = "exits"
     streams: Streams = "complete"
@@ -274,7 +277,7 @@ class PolicyTable(Section):
             found.append((("stop_signals",), 'expected at least one signal, such as "SIGTERM"'))
         for key, table in (("exit_codes", self.exit_codes), ("second_signal", self.second_signal)):
             for name in table:
-                if name not in self.stop_signals:
+                if name not in (*self.stop_signals, BREAK):
                     text = f"{name} is not a stop signal of this target; those are {', '.join(self.stop_signals)}"
                     found.append(((key, name), text + " (policy.stop_signals)"))
         complain(found)
@@ -322,6 +325,21 @@ class FailPoints(Section):
     load: FailPointSite | None = None
 
 
+class Windows(Section):
+    """`[windows]`: which code sees Windows where that is emulated."""
+
+    packages: list[PackageName] = []
+    folders: list[Argument] = []
+    says_limited: Pattern = SAYS_LIMITED
+
+    @model_validator(mode="after")
+    def _check(self, info: ValidationInfo) -> Windows:
+        base: Path = info.context["folder"] if info.context else Path()
+        text = f"there is no such folder in {base}"
+        complain([(("folders", i), text) for i, name in enumerate(self.folders) if not (base / name).is_dir()])
+        return self
+
+
 class Manifest(Section):
     """The whole file."""
 
@@ -332,6 +350,7 @@ class Manifest(Section):
     policy: PolicyTable = PolicyTable()
     provoke: Provoke = Provoke()
     fail_points: FailPoints = FailPoints()
+    windows: Windows = Windows()
 
     @model_validator(mode="after")
     def _check(self) -> Manifest:

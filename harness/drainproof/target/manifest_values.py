@@ -20,6 +20,7 @@ from drainproof.load.answer import GRPC_CODES
 from drainproof.nearest import did_you_mean
 from drainproof.target.description import ENDLESS
 from drainproof.target.mistakes import Location, wrong, wrong_at
+from drainproof.target.windows import BREAK
 
 LONGEST = 86_400
 """Seconds in a day: nobody waits longer, and the system's timers take no more than some weeks."""
@@ -143,6 +144,10 @@ def _signal(value: Any) -> str:
     return value
 
 
+def _exit_signal(value: Any) -> str:
+    return BREAK if value == BREAK else _signal(value)
+
+
 def _port_name(value: Any) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"[a-z][a-z0-9_]*", value):
         raise wrong('expected a name of lower-case letters, digits and "_", such as "http" or "grpc"')
@@ -226,6 +231,12 @@ def _pattern(value: Any) -> str:
     return str(value)
 
 
+def _package(value: Any) -> str:
+    if not _text(value).isidentifier():
+        raise wrong('expected the name of a top-level package, such as "uvicorn"')
+    return str(value)
+
+
 def _fail_point(value: Any) -> str:
     """`module:qualified.name`, as entry points are written."""
     module, colon, name = _text(value).partition(":")
@@ -265,11 +276,13 @@ Text = Annotated[str, PlainValidator(_text)]
 Argument = Annotated[str, PlainValidator(_argument)]
 Name = Annotated[str, PlainValidator(_name)]
 Seconds = Annotated[float, PlainValidator(_seconds)]
+PackageName = Annotated[str, PlainValidator(_package)]
 FailPointSite = Annotated[str, PlainValidator(_fail_point)]
 Truth = Annotated[bool, PlainValidator(_truth)]
 Arguments = Annotated[list[Argument], BeforeValidator(_words)]
 Variables = dict[Annotated[str, PlainValidator(_variable)], Argument]
 SignalName = Annotated[str, PlainValidator(_signal)]
+ExitSignalName = Annotated[str, PlainValidator(_exit_signal)]
 UrlPath = Annotated[str, PlainValidator(_url_path)]
 Json = Annotated[Any, PlainValidator(_json)]
 Duration = Annotated[float, PlainValidator(_duration)]
