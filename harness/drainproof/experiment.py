@@ -20,6 +20,7 @@ from drainproof.faults.bench import Bench, Fault, Injection, Trigger
 from drainproof.faults.signals import SignalFault
 from drainproof.load.driver import LoadEngine
 from drainproof.load.plan import Plan, Request, SlowWriter, Stream
+from drainproof.load.plan import Protocol as Wire
 from drainproof.observe import Observer, UntilGone, UntilStarted
 from drainproof.probes import environment, sockets
 from drainproof.probes.leftovers import Baseline
@@ -31,7 +32,18 @@ from drainproof.target.ports import reserve
 from drainproof.target.readiness import await_ready
 
 FAST, SLOW, ENDLESS = "@fast", "@slow", "@endless"
-"""Stand for a request of the target in a stream: its shortest, its longest that ends, and one that never ends."""
+"""Stand for an HTTP request of the target: its shortest, its longest that ends, and one that never ends."""
+
+GRPC_FAST, GRPC_SLOW = "@grpc-fast", "@grpc-slow"
+"""The same for gRPC."""
+
+STREAM, GRPC_STREAM = "@stream", "@grpc-stream"
+"""Stand for a request whose answer is a stream that ends by itself: in HTTP, in gRPC."""
+
+_PROTOCOLS: dict[str, Wire] = {
+    **dict.fromkeys((FAST, SLOW, STREAM), "http"),
+    **dict.fromkeys((GRPC_FAST, GRPC_SLOW, GRPC_STREAM), "grpc"),
+}
 
 
 ATTEMPTS = 3
@@ -93,18 +105,30 @@ def _request_for(stream: Stream, target: Target) -> Request:
             raise Unsupported('the manifest declares no request that never ends (duration = "endless")')
         return endless
     if isinstance(stream, SlowWriter):
-        with_body = [r for r in target.requests if r.body]
+        with_body = [r for r in target.requests if r.body and r.protocol == "http"]
         if not with_body:
             raise Unsupported("a slow writer needs a request with a body, and the manifest declares none")
         return min(with_body, key=lambda r: r.duration)
-    if stream.request in (FAST, SLOW):
-        return target.fast() if stream.request == FAST else target.slow()
+    if stream.request in _PROTOCOLS:
+        return _stand_in(stream.request, _PROTOCOLS[stream.request], target)
     found = [r for r in target.requests if r.name == stream.request]
     if not found:
         raise HarnessError(
             f"stream {stream.name} asks for request {stream.request!r}, which the manifest does not have"
         )
     return found[0]
+
+
+def _stand_in(name: str, protocol: Wire, target: Target) -> Request:
+    if name in (STREAM, GRPC_STREAM):
+        stream = target.streaming(protocol)
+        if stream is None:
+            what = "gRPC" if protocol == "grpc" else "HTTP"
+            raise Unsupported(f"the manifest declares no {what} request whose answer is a stream (stream = true)")
+        return stream
+    if protocol == "grpc" and not target.speaks("grpc"):
+        raise Unsupported('the manifest declares no gRPC request ([[request]] with protocol = "grpc")')
+    return target.fast(protocol) if name in (FAST, GRPC_FAST) else target.slow(protocol)
 
 
 @dataclass(kw_only=True)
@@ -364,6 +388,7 @@ class _Run:
         plan = Plan(
             host=bench.running.host,
             port=bench.port,
+            ports=bench.ports,
             requests=bench.target.requests,
             streams=bench.streams,
             deadline=policy.grace_period + policy.settle_time + longest + 30.0,

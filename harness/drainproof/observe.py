@@ -14,10 +14,10 @@ import psutil
 
 from drainproof.errors import HarnessError
 from drainproof.faults.bench import Bench
-from drainproof.load.attempt import Attempt, attempt
+from drainproof.load.attempt import Attempt
 from drainproof.load.plan import Once
 from drainproof.target.instance import ExitStatus
-from drainproof.target.readiness import look, owners_of_listener
+from drainproof.target.readiness import look, owners_of_listener, predict
 
 OUTLIVE = 2.0
 """Seconds that other processes of the target may outlive its main process (EXIT-3)."""
@@ -71,8 +71,7 @@ def _serves(bench: Bench) -> bool:
 
 
 def _predict(bench: Bench, token: str) -> Attempt:
-    request = bench.target.fast()
-    return attempt(request=request, host=bench.running.host, port=bench.port, token=token, timeout=5 + request.duration)
+    return predict(target=bench.target, instance=bench.running, token=token)
 
 
 def _limit(bench: Bench, since: float) -> float:
@@ -145,7 +144,7 @@ class UntilGoneOrServing:
     """Until it is gone, or until it is clear that it goes on serving as if nothing had happened.
 
     It goes on serving if, at the end of the settle time (and else at the end of the observation), it is ready and
-    answers a real request rightly.
+    answers a real request of each protocol rightly.
     """
 
     def observe(self, bench: Bench, *, since: float) -> None:

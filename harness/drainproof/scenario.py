@@ -26,21 +26,27 @@ from typing import TypeVar
 from drainproof import requirement as _catalogue
 from drainproof.errors import HarnessError, Inconclusive, LaunchError, ReadyButNotServing, Unsupported
 from drainproof.evidence import Evidence
-from drainproof.experiment import ENDLESS, FAST, SLOW, Experiment
+from drainproof.experiment import ENDLESS, FAST, GRPC_FAST, GRPC_SLOW, GRPC_STREAM, SLOW, STREAM, Experiment
 from drainproof.faults.bench import Fault, Injection
 from drainproof.faults.exceptions import ExceptionFault
 from drainproof.faults.moments import BeforeLaunch, Delay, Listening, ServersSeen, StartUp, SteadyState
 from drainproof.faults.signals import Recipient, SignalFault
 from drainproof.faults.start_method import Method, StartMethodSet
 from drainproof.faults.startup import FatalRequest, LoadFailure, PortTaken
+from drainproof.faults.windows import ConsoleEventFault, WindowsLoop
 from drainproof.load.plan import Closed, Connections, Hold, Idle, Once, SlowReader, SlowWriter, Steady, Stream
 from drainproof.observe import Observer, UntilGone, UntilGoneOrServing, UntilGoneWithoutIdle, UntilStarted
 from drainproof.target.description import Policy, Target
+from drainproof.target.windows import ConsoleEvent
 
 __all__ = [
     "ENDLESS",
     "FAST",
+    "GRPC_FAST",
+    "GRPC_SLOW",
+    "GRPC_STREAM",
     "SLOW",
+    "STREAM",
     "Evidence",
     "Experiment",
     "Fault",
@@ -65,6 +71,7 @@ __all__ = [
     "at_steady_state",
     "before_launch",
     "closed",
+    "console_event",
     "exception",
     "fatal_request",
     "hold",
@@ -80,6 +87,7 @@ __all__ = [
     "start_method",
     "steady",
     "when_every_worker_served",
+    "windows_loop",
 ]
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -194,6 +202,16 @@ def exception(
 def start_method(method: Method, *, explicit: bool = True) -> StartMethodSet:
     """The multiprocessing start method is set, or taken implicitly, before the first line of the target."""
     return StartMethodSet(method=method, explicit=explicit)
+
+
+def windows_loop() -> WindowsLoop:
+    """The target's own code and the frameworks under test see Windows (emulated), an event loop as there included."""
+    return WindowsLoop()
+
+
+def console_event(event: ConsoleEvent) -> ConsoleEventFault:
+    """Ctrl-C or Ctrl-Break to every process on the target's console. Only with `windows_loop()` given."""
+    return ConsoleEventFault(event=event)
 
 
 # Moments

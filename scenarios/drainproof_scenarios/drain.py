@@ -450,7 +450,7 @@ class TestSlowClients:
     @classmethod
     def evidence(cls, experiment: Experiment, stop_signal: str, recipient: Recipient, workers: int) -> Evidence:
         """The experiment: bodies that trickle in, and answers of every kind that are never read."""
-        finite = [request for request in experiment.target.requests if math.isfinite(request.duration)]
+        finite = [r for r in experiment.target.requests if math.isfinite(r.duration) and r.protocol == "http"]
         return experiment.run(
             load=[slow_writer(3), *(slow_reader(2, request=request.name) for request in finite), once(2)],
             faults=[at_steady_state(signal(stop_signal, to=recipient))],

@@ -194,7 +194,12 @@ class Evidence:
     @cached_property
     def listener_closed(self) -> Change | None:
         """When the HTTP port stopped listening after the fault: by a close, or with the last process that held it."""
-        change = self.history.listener_closed(port=self.port, after=float(self.fault["t"]))
+        return self.listener_closed_on("http")
+
+    def listener_closed_on(self, name: str) -> Change | None:
+        """The same for the port of that name."""
+        port = int(self.experiment["ports"][name])
+        change = self.history.listener_closed(port=port, after=float(self.fault["t"]))
         # What was still open when the observation ended was closed by us, when we ended the target.
         return None if change is not None and change.earliest >= self.observed_until else change
 
@@ -224,15 +229,16 @@ class Evidence:
             return None
         proof = self.faults[0]
         table = proof.get("sockets") or {"t0": proof["t"], "read": [], "accepted": []}
-        return Cut(
-            table=table["t0"], t=proof["t"], read=frozenset(table["read"]), accepted=frozenset(table["accepted"])
-        )
+        grpc = table.get("grpc")
+        return _cut(table, t=proof["t"], grpc=None if grpc is None else _cut(grpc, t=proof["t"]))
 
     def _judged(self, *, slow: bool) -> RequestSet:
         durations = {r.name: r.duration for r in self.target.requests}
         streams = {s["name"]: s for s in self.experiment["load"]}
         cut = self.cut()
-        closings = self.history.listener_losses(port=self.port, after=cut.t) if cut else []
+        ports = {r.name: int(self.experiment["ports"].get(r.port, self.port)) for r in self.target.requests}
+        used = {ports.get(r.request, self.port) for r in self.ledger.requests}
+        closings = {port: self.history.listener_losses(port=port, after=cut.t) if cut else [] for port in used}
 
         def is_slow(stream: str, request: str) -> bool:
             kind = streams.get(stream, {}).get("kind")
@@ -242,7 +248,11 @@ class Evidence:
             (
                 Judged(
                     record=r,
-                    fate=judge_fate(r, duration=min(durations.get(r.request, 0.0), 1e6), closings=closings),
+                    fate=judge_fate(
+                        r,
+                        duration=min(durations.get(r.request, 0.0), 1e6),
+                        closings=closings[ports.get(r.request, self.port)],
+                    ),
                     duration=durations.get(r.request, 0.0),
                 )
                 for r in self.ledger.requests
@@ -296,6 +306,10 @@ def _require_proven(proofs: Iterable[Event]) -> None:
         if not proof["proven"]:
             known: type[Exception] | None = getattr(errors, proof.get("error", ""), None)
             raise known(proof["because"]) if known else Inconclusive(f"the fault is not proven: {proof['because']}")
+
+
+def _cut(table: Mapping[str, Any], *, t: float, grpc: Cut | None = None) -> Cut:
+    return Cut(table=table["t0"], t=t, read=frozenset(table["read"]), accepted=frozenset(table["accepted"]), grpc=grpc)
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

@@ -15,6 +15,13 @@ Which losses can no server avoid?
     unread bytes end in a *reset* at the moment of closing, whereas a server that had read a request and closes leaves
     an orderly *end of stream* after acknowledged bytes. What lasts longer than `RACE` is no race, but a server that
     kept a client waiting and then dropped it.
+    In gRPC the library of the server, not the application, answers CANCELLED to a call that crosses its GOAWAY: that is
+    such a race as well.
+
+What is a refusal in gRPC?
+    Nothing was promised where the call never left, or where the server has said in HTTP/2 that it has not looked at it
+    (GOAWAY with a smaller last stream, REFUSED_STREAM): `refused`. A status UNAVAILABLE that the server has sent is
+    `unavailable`, as a 503 is. The same word from the client's own library says nothing; the wire decides.
 """
 
 from __future__ import annotations
@@ -25,23 +32,28 @@ from dataclasses import dataclass
 from typing import Literal
 
 from drainproof.load.ledger import RequestRecord
+from drainproof.load.plan import Protocol
 from drainproof.probes.history import Interval
 
 Fate = Literal[
     "right", "unavailable", "wrong", "refused", "backlog", "crossing", "dropped", "cut", "hung", "unfinished"
 ]
 """
-`right`: the complete and right answer · `unavailable`: a complete 503 · `wrong`: a complete answer, but not the right
-one · `refused`: no connection, so nothing was promised · `backlog`: still unread when the listener closed, in the
-accept queue or just out of it · `crossing`: lost as it crossed the closing of its idle connection · `dropped`:
-accepted, then closed without a byte of an answer · `cut`: closed in the middle of the answer · `hung`: no answer within
-the deadline, or for as long as was looked · `unfinished`: still young when the load ended; says nothing.
+`right`: the complete and right answer · `unavailable`: a complete 503, or UNAVAILABLE · `wrong`: a complete answer, but
+not the right one · `refused`: no connection, or turned down unseen, so nothing was promised · `backlog`: still unread
+when the listener closed, in the accept queue or just out of it · `crossing`: lost as it crossed the closing of its idle
+connection · `dropped`: accepted, then closed without a byte of an answer · `cut`: closed in the middle of the answer ·
+`hung`: no answer within the deadline, or for as long as was looked · `unfinished`: still young when the load ended; says
+nothing.
 """
 
 LOST: frozenset[Fate] = frozenset({"backlog", "crossing", "dropped", "cut", "hung"})
 
 RACE = 0.25
 """Seconds that a request may at most have waited for its loss to count as a race (`backlog`, `crossing`)."""
+
+CANCELLED, UNAVAILABLE = 1, 14
+"""Status codes of gRPC."""
 
 UNFINISHED = 2.0
 """Seconds after which a request that the end of the load interrupted counts as `hung` instead of `unfinished`."""
@@ -59,6 +71,12 @@ class Cut:
     """Client ports of the connections that the server had accepted and read empty."""
     accepted: frozenset[int] = frozenset()
     """Client ports of the connections that it had accepted, read or not."""
+    grpc: Cut | None = None
+    """The same for the gRPC port, where there was load on it."""
+
+    def of(self, record: RequestRecord) -> Cut:
+        """What goes for the protocol of a request."""
+        return self.grpc if self.grpc is not None and record.protocol == "grpc" else self
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +119,10 @@ class RequestSet:
         """Those of the streams whose name begins with one of `prefixes`."""
         return self.where(lambda j: j.record.stream.startswith(prefixes))
 
+    def protocol(self, protocol: Protocol) -> RequestSet:
+        """Those that were sent in that protocol."""
+        return self.where(lambda j: j.record.protocol == protocol)
+
     def fate(self, *fates: Fate) -> RequestSet:
         """Those with one of `fates`."""
         return self.where(lambda j: j.fate in fates)
@@ -122,7 +144,11 @@ class RequestSet:
         """Those that the server had accepted and read before the fault, and not answered yet (module docstring)."""
         cut = self._need_cut()
         return self.in_flight().where(
-            lambda j: j.record.sent is not None and j.record.sent <= cut.table and j.record.port in cut.read
+            lambda j: (
+                j.record.sent is not None
+                and j.record.sent <= cut.of(j.record).table
+                and j.record.port in cut.of(j.record).read
+            )
         )
 
     def kept_waiting(self) -> RequestSet:
@@ -131,8 +157,8 @@ class RequestSet:
         return self.in_flight().where(
             lambda j: (
                 j.record.sent is not None
-                and j.record.sent < cut.table - RACE
-                and j.record.port in cut.accepted - cut.read
+                and j.record.sent < cut.of(j.record).table - RACE
+                and j.record.port in cut.of(j.record).accepted - cut.of(j.record).read
             )
         )
 
@@ -171,21 +197,35 @@ def _begun(record: RequestRecord) -> float:
 def judge_fate(record: RequestRecord, *, duration: float, closings: Iterable[Interval]) -> Fate:
     """What became of `record`. `closings`: when a listening socket was closed, or a process that held it ended."""
     if record.answered:
-        if record.right:
-            return "right"
-        return "unavailable" if record.status == 503 else "wrong"
+        return "right" if record.right else _not_right(record)
     if record.cause == "aborted":
         young = record.end - _begun(record) < max(UNFINISHED, 2 * duration)
         return "unfinished" if young or record.phase == "connect" else "hung"
     if record.phase == "connect":
         return "hung" if record.cause == "connect_timeout" else "refused"
+    if record.cause == "stream_refused":
+        return "refused"
     if record.cause == "timeout":
         return "hung"
     if record.first_byte is not None:
         return "cut"
+    if record.cause == "stream_reset":
+        return "dropped"
+    if record.protocol == "grpc" and record.send_start is None:  # the server has never said its first word
+        return "refused" if record.end - _begun(record) <= RACE else "dropped"
     if record.reused:
         return _lost_on_reused(record)
     return _lost_on_new(record, closings)
+
+
+def _not_right(record: RequestRecord) -> Fate:
+    if record.protocol == "http":
+        return "unavailable" if record.status == 503 else "wrong"
+    if record.status == UNAVAILABLE:
+        return "unavailable"
+    sent = record.send_start if record.send_start is not None else record.end
+    crossed = record.status == CANCELLED and record.close_announced and not record.messages
+    return "crossing" if crossed and record.end - sent <= RACE else "wrong"
 
 
 def _lost_on_reused(record: RequestRecord) -> Fate:

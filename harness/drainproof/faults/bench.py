@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from drainproof.load.driver import LoadRun
-from drainproof.load.plan import Stream
+from drainproof.load.plan import Request, Stream
 from drainproof.recorder import SHIM
 from drainproof.shim.session import ShimSession
 from drainproof.target import placeholders
@@ -54,6 +54,15 @@ class Bench:
     def port(self) -> int:
         """The HTTP port."""
         return self.ports["http"]
+
+    def port_of(self, stream: Stream) -> int:
+        """The number of the port that a stream goes to."""
+        found = next((r for r in self.target.requests if r.name == stream.request), None)
+        return self.port if found is None else self.ports[found.port]
+
+    def requests_in_load(self) -> list[Request]:
+        """The requests that the streams send."""
+        return [r for r in self.target.requests if any(s.request == r.name for s in self.streams)]
 
     def shim(self) -> ShimSession:
         """The shim of this experiment. A fault that is made inside the target asks for it in `prepare`."""

@@ -97,11 +97,16 @@ class SteadyState:
         return found
 
     def _all_read(self, bench: Bench, progress: Progress, held: list[str]) -> bool:
-        wanted = {port for name in held for port in progress.streams[name].in_flight_ports}
-        if not wanted:
-            return True
-        table = sockets.snapshot(port=bench.port).sockets
-        return all(port in table and table[port].accepted and table[port].unread == 0 for port in wanted)
+        wanted: dict[int, set[int]] = {}
+        for stream in bench.streams:
+            if stream.name in held:
+                port = bench.port_of(stream)
+                wanted.setdefault(port, set()).update(progress.streams[stream.name].in_flight_ports)
+        for port, clients in wanted.items():
+            table = sockets.snapshot(port=port).sockets if clients else {}
+            if not all(client in table and table[client].taken for client in clients):
+                return False
+        return True
 
     def describe(self) -> str:
         """The moment in words."""

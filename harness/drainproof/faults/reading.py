@@ -9,10 +9,21 @@ from drainproof.probes import sockets
 
 
 def read_sockets(bench: Bench) -> dict[str, Any] | None:
-    """The server's ends of the connections right before the fault: which were accepted, which of these read empty."""
+    """The server's ends of the connections right before the fault: which were accepted, which of these read empty.
+
+    The HTTP port's; with `grpc`, the same for the port of gRPC where the load goes there, too.
+    """
     if bench.load is None:
         return None
-    table = sockets.snapshot(port=bench.port)
+    table = _read(bench.port)
+    others = {bench.ports[request.port] for request in bench.requests_in_load() if request.protocol == "grpc"}
+    if others:
+        table["grpc"] = _read(others.pop())
+    return table
+
+
+def _read(port: int) -> dict[str, Any]:
+    table = sockets.snapshot(port=port)
     read = [s.client_port for s in table.sockets.values() if s.accepted and s.unread == 0]
     return {
         "t0": table.t0,

@@ -126,7 +126,11 @@ class FatalRequest:
         assert bench.target.fatal is not None
         before = time.monotonic()
         outcome = attempt(
-            request=bench.target.fatal.request, host=bench.running.host, port=bench.port, token="fatal", timeout=2.0
+            request=bench.target.fatal.request,
+            host=bench.running.host,
+            port=bench.ports[bench.target.fatal.request.port],
+            token="fatal",
+            timeout=2.0,
         )
         return {
             **self.describe(),

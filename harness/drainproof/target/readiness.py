@@ -3,8 +3,8 @@
 A listener is not enough (it opens before the model is loaded), a ready answer is not enough (some servers are "ready"
 without a model, and another process on that port answers 200 just as well). So readiness is believed only if the
 listening socket belongs to a process of the target's tree, the readiness path answers 2xx, and a real request gets the
-answer that the manifest declares as right. The first real request after the first ready answer is recorded apart: it is
-what START-1 judges.
+answer that the manifest declares as right; where it declares gRPC requests, one of those as well. The first real
+requests after the first ready answer are recorded apart: they are what START-1 judges.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Callable
 
 from drainproof.errors import ExitedEarly, NeverReadyNeverExits, NotReadyInTime, PortTaken, ReadyButNotServing
 from drainproof.load.attempt import Attempt, attempt
+from drainproof.load.plan import Protocol
 from drainproof.probes import health, sockets
 from drainproof.target.description import Target
 from drainproof.target.instance import Instance
@@ -26,6 +27,9 @@ PAUSE = 0.02
 
 STRANGERS = 5
 """Looks in a row at a stranger's listener that are believed: a process that was just forked is missing from one."""
+
+PROTOCOLS: tuple[Protocol, ...] = ("http", "grpc")
+"""Those that a target may speak; the first one always."""
 
 Record = Callable[..., None]
 
@@ -64,13 +68,13 @@ def await_ready(*, target: Target, instance: Instance, record: Record) -> float:
         if first:
             ready = True
             record("ready", t=sample.t, status=sample.status)
-        outcome = _predict(target, instance)
+        outcome = predict(target=target, instance=instance, token=f"ready-{uuid.uuid4().hex[:12]}")
         if first:
             record("first_predict", **outcome.to_json())
         if outcome.right:
             record("serving", t=outcome.t)
             return outcome.t
-        name = target.fast().name
+        name = target.fast(outcome.protocol).name
         last = f"{target.readiness} is ready, but the request {name!r} is not answered rightly: {outcome.wrong}"
     if ready:
         raise ReadyButNotServing(f"the target says that it is ready, but never served: {last}\n{_tail(instance)}")
@@ -96,15 +100,22 @@ def owners_of_listener(instance: Instance, port: int) -> set[int] | None:
     return found
 
 
-def _predict(target: Target, instance: Instance) -> Attempt:
-    request = target.fast()
-    return attempt(
-        request=request,
-        host=instance.host,
-        port=instance.ports["http"],
-        token=f"ready-{uuid.uuid4().hex[:12]}",
-        timeout=max(5.0, 5 * request.duration),
-    )
+def predict(*, target: Target, instance: Instance, token: str) -> Attempt:
+    """A real request of each protocol that the target speaks; the outcome of the first that went wrong, or the last."""
+    outcome = None
+    for protocol in PROTOCOLS:
+        if outcome is not None and (not outcome.right or not target.speaks(protocol)):
+            break
+        request = target.fast(protocol)
+        outcome = attempt(
+            request=request,
+            host=instance.host,
+            port=instance.ports[request.port],
+            token=token,
+            timeout=max(5.0, 5 * request.duration),
+        )
+    assert outcome is not None
+    return outcome
 
 
 def _exited(instance: Instance) -> ExitedEarly:
