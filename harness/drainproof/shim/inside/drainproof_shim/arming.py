@@ -1,11 +1,76 @@
-"""Arms faults: finds their sites when the modules are imported."""
+"""Arms faults: their sites are found and wrapped as the modules are imported."""
 
 from __future__ import annotations
 
+import os
+from types import ModuleType
 from typing import Sequence
 
+from drainproof_shim import channel, loops, named, requests, waiting
+from drainproof_shim.gates import Gate
+from drainproof_shim.imports import when_imported
 from drainproof_shim.plan import Fault
+from drainproof_shim.sites import Missing, Site
+from drainproof_shim.trigger import Trigger
 
 
 def arm(faults: Sequence[Fault]) -> None:
-    """Arms the faults in this interpreter."""
+    """Arms the faults in this interpreter. What cannot be armed is reported, and leaves the others alone."""
+    triggers = [Trigger(fault) for fault in faults]
+
+    def forked() -> None:
+        waiting.forked()
+        for trigger in triggers:
+            trigger.begin()
+
+    os.register_at_fork(after_in_child=forked)
+    for trigger in triggers:
+        if trigger.fault.paths is not None:
+            requests.follow()
+        for site in trigger.fault.sites:
+            try:
+                if site.startswith("@"):
+                    named.arm(trigger, site)
+                else:
+                    _arm(trigger, site)
+            except Exception as problem:
+                channel.trouble("cannot arm {!r} at {}".format(trigger.fault.name, site), problem)
+
+
+def _arm(trigger: Trigger, site: str) -> None:
+    """A site that somebody wrote: `module:qualified.name`."""
+    module, colon, name = site.partition(":")
+    if not (module and colon and name):
+        channel.report(
+            "missing",
+            fault=trigger.fault.name,
+            site=site,
+            module=module,
+            name=name,
+            near=[],
+            because="a place is written module:qualified.name",
+        )
+        return
+
+    def hook(imported: ModuleType) -> None:
+        try:
+            found = Site(imported, name)
+        except Missing as missing:
+            channel.report(
+                "missing",
+                fault=trigger.fault.name,
+                site=site,
+                module=module,
+                name=name,
+                near=missing.near,
+                because=missing.because,
+            )
+            return
+        gate = Gate(trigger, site, function=found.function, strikes=True)
+        found.wrap(gate.enter, gate.leave)
+        named.armed(trigger, site, imported)
+
+    if module == "__main__":
+        loops.when_main_is_complete(hook)
+    else:
+        when_imported(module, hook)
