@@ -1,0 +1,178 @@
+"""WIN: an event loop as on Windows, emulated on Linux. Every title and verdict here says that it is emulated."""
+
+from __future__ import annotations
+
+import pytest
+from drainproof.scenario import (
+    Evidence,
+    Experiment,
+    Inconclusive,
+    LaunchError,
+    Unsupported,
+    console_event,
+    hold,
+    requirement,
+    steady,
+    when_every_worker_served,
+    windows_loop,
+)
+from drainproof.target.windows import ConsoleEvent, exit_statuses
+
+from drainproof_scenarios import _drain
+from drainproof_scenarios._facts import Facts, ended
+
+IN_FLIGHT = 6
+"""Requests that are held in flight."""
+
+ENOUGH = IN_FLIGHT // 2
+"""How many of them must be in flight and read by the server when the event comes: some may just have been answered."""
+
+
+def _run(experiment: Experiment, event: ConsoleEvent, workers: int) -> Evidence:
+    """The experiment: starts, serves new, reused and slow requests, and gets the event when every worker has served."""
+    try:
+        return experiment.run(
+            load=[
+                steady(rate=20, connections="new"),
+                steady(rate=20),
+                hold(IN_FLIGHT, stagger=experiment.target.slow().duration / 2),
+            ],
+            given=[windows_loop()],
+            faults=[when_every_worker_served(console_event(event))],
+            workers=workers,
+        )
+    except LaunchError:
+        folder = experiment.folder
+        if folder is None or Evidence(folder).find("launch") is None:
+            raise  # it does not even start as it ordinarily does
+        return Evidence(folder)  # that it does not start is what WIN-1 is about
+
+
+def _require_emulation(evidence: Evidence, facts: Facts) -> None:
+    """Raises Unsupported (or what else is known) unless the code that serves has seen Windows."""
+    facts(emulated=True)
+    evidence.require_given()
+    servers = evidence.find("servers")
+    seeing = {report["pid"] for report in (*evidence.shim.fired("windows"), *evidence.shim.all("forked"))}
+    blind = sorted(set(servers["pids"]) - seeing) if servers else []
+    if blind:
+        raise Unsupported(
+            f"Windows cannot be emulated in the process that serves (pid {blind[0]}): it is no Python program, or its "
+            "Python did not load drainproof's shim"
+        )
+
+
+def _require_start(evidence: Evidence) -> None:
+    if evidence.launch_failure is not None:
+        raise Inconclusive("it did not start on an event loop as on Windows (emulated), see WIN-1")
+
+
+def _stops_in_grace(evidence: Evidence, facts: Facts) -> None:
+    _require_emulation(evidence, facts)
+    _require_start(evidence)
+    evidence.require()
+    _drain.exits_in_grace(evidence, facts)
+
+
+def _answers_what_it_accepted(evidence: Evidence, facts: Facts) -> None:
+    _require_emulation(evidence, facts)
+    _require_start(evidence)
+    _drain.accepted_are_answered(evidence, facts, at_least=ENOUGH)
+
+
+def _exit_status_is_right(evidence: Evidence, facts: Facts, event: ConsoleEvent) -> None:
+    _require_emulation(evidence, facts)
+    _require_start(evidence)
+    evidence.require()
+    ended(evidence)
+    assert evidence.exit is not None
+    allowed = exit_statuses(event, evidence.policy.exit_codes)
+    facts(exit_status=evidence.exit.status, allowed=list(allowed))
+    facts.summary(f"exit status {evidence.exit.status} after {event} (emulated)")
+    facts.details("\n".join(evidence.output.tail(5, until=evidence.observed_until)))
+    assert evidence.exit.status in allowed, (
+        f"exit status {evidence.exit.status}; after {event} (emulated) the policy allows {', '.join(map(str, allowed))}"
+    )
+
+
+class TestStartAndCtrlC:
+    """A start on an event loop as on Windows (emulated), and Ctrl-C under load, {workers}."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def evidence(cls, experiment: Experiment, workers: int) -> Evidence:
+        """The experiment."""
+        return _run(experiment, "Ctrl-C", workers)
+
+    @requirement("WIN-1")
+    def test_starts_and_serves(self, evidence: Evidence, facts: Facts) -> None:
+        """It becomes ready where Unix's signals, calls and modules are missing, and answers requests rightly."""
+        _require_emulation(evidence, facts)
+        failure = evidence.launch_failure
+        facts(started=failure is None)
+        if failure is not None:
+            first, _, rest = failure.partition("\n")
+            facts.details(rest)
+            raise AssertionError(f"it does not start on an event loop as on Windows (emulated): {first}")
+        evidence.require()
+        before = evidence.requests.before()
+        wrong = before.not_answered()
+        facts(requests_before_the_event=len(before), not_right=len(wrong), **_servers(evidence))
+        facts.summary(f"it starts and serves on an event loop as on Windows (emulated): {len(before)} right answers")
+        facts.details("\n".join(wrong.lines()))
+        assert not wrong, f"on an event loop as on Windows (emulated) {len(wrong)} requests were not answered rightly"
+
+    @requirement("WIN-2")
+    def test_says_that_signals_are_limited(self, evidence: Evidence, facts: Facts) -> None:
+        """A line of its output says that signal handling is limited (emulated)."""
+        _require_emulation(evidence, facts)
+        _require_start(evidence)
+        said = evidence.output.matching(evidence.target.windows.says_limited)
+        facts(says_it=bool(said))
+        facts.summary(f"it says so on an event loop as on Windows (emulated): {said[0].strip() if said else ''}")
+        assert said, "no line of its output says that signal handling is limited on Windows (emulated)"
+
+    @requirement("WIN-3")
+    def test_ctrl_c_stops_it_in_time(self, evidence: Evidence, facts: Facts) -> None:
+        """It is gone within the grace period after Ctrl-C (emulated)."""
+        _stops_in_grace(evidence, facts)
+
+    @requirement("WIN-3")
+    def test_accepted_requests_get_their_answer(self, evidence: Evidence, facts: Facts) -> None:
+        """Every request that was accepted before Ctrl-C (emulated) is answered completely and rightly."""
+        _answers_what_it_accepted(evidence, facts)
+
+    @requirement("WIN-3")
+    def test_exit_status(self, evidence: Evidence, facts: Facts) -> None:
+        """The exit status after Ctrl-C (emulated) is one that the policy declares for SIGINT."""
+        _exit_status_is_right(evidence, facts, "Ctrl-C")
+
+
+class TestCtrlBreak:
+    """Ctrl-Break under load on an event loop as on Windows (emulated), {workers}."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def evidence(cls, experiment: Experiment, workers: int) -> Evidence:
+        """The experiment."""
+        return _run(experiment, "Ctrl-Break", workers)
+
+    @requirement("WIN-3")
+    def test_ctrl_break_stops_it_in_time(self, evidence: Evidence, facts: Facts) -> None:
+        """It is gone within the grace period after Ctrl-Break (emulated)."""
+        _stops_in_grace(evidence, facts)
+
+    @requirement("WIN-3")
+    def test_accepted_requests_get_their_answer(self, evidence: Evidence, facts: Facts) -> None:
+        """Every request that was accepted before Ctrl-Break (emulated) is answered completely and rightly."""
+        _answers_what_it_accepted(evidence, facts)
+
+    @requirement("WIN-3")
+    def test_exit_status(self, evidence: Evidence, facts: Facts) -> None:
+        """The exit status after Ctrl-Break (emulated) is one that the policy declares for SIGBREAK."""
+        _exit_status_is_right(evidence, facts, "Ctrl-Break")
+
+
+def _servers(evidence: Evidence) -> dict[str, int]:
+    servers = evidence.find("servers")
+    return {"serving_processes": len(servers["pids"]), "declared_workers": servers["declared"]} if servers else {}
