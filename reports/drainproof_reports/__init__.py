@@ -21,6 +21,6 @@ def pytest_drainproof_report(results: Results, folder: Path) -> None:
     junit.write(results, folder / junit.FILE)
 
 
-def pytest_drainproof_summary(results: Results, folder: Path, width: int) -> Sequence[Line]:
+def pytest_drainproof_summary(results: Results, folder: Path, width: int, written: bool) -> Sequence[Line]:
     """The summary at the end of the terminal output."""
-    return terminal.summary(results, folder=folder, width=width)
+    return terminal.summary(results, folder=folder, width=width, written=written)

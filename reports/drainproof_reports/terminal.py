@@ -30,14 +30,17 @@ WORDS: dict[Outcome, tuple[str, str]] = {
 }
 
 
-def summary(results: Results, *, folder: Path, width: int) -> list[Line]:
-    """All lines; `folder` is the report folder as it should be shown, `width` the columns of the terminal."""
+def summary(results: Results, *, folder: Path, width: int, written: bool = True) -> list[Line]:
+    """All lines; `folder` is the report folder as it should be shown, `width` the columns of the terminal.
+
+    `written`: whether there are reports in the folder that can be named.
+    """
     lines: list[Line] = []
     for group in _groups([v for v in results.verdicts if v.verdict in RED]):
         lines += [*_red(group, folder, width), Line("")]
     for outcome in ("note", "unsupported"):
         lines += _brief([v for v in results.verdicts if v.verdict == outcome], width)
-    return [*lines, *_closing(results, folder, width)]
+    return [*lines, *_closing(results, folder if written else None, width)]
 
 
 def _groups(verdicts: Iterable[Verdict]) -> list[list[Verdict]]:
@@ -112,7 +115,7 @@ def _brief(verdicts: Sequence[Verdict], width: int) -> list[Line]:
     return [*lines, Line("")] if lines else []
 
 
-def _closing(results: Results, folder: Path, width: int) -> list[Line]:
+def _closing(results: Results, folder: Path | None, width: int) -> list[Line]:
     """The last word: what it comes down to, the counts, and where the files are."""
     name = flat(str(results.target.get("name", "the target")))
     broken = list(dict.fromkeys(v.requirement for v in results.verdicts if v.verdict == "fail"))
@@ -141,8 +144,9 @@ def _closing(results: Results, folder: Path, width: int) -> list[Line]:
     lines = [
         *_wrapped("", word, width, style),
         Line(f"{counts} in {scenarios} scenario{'' if scenarios == 1 else 's'}, {_duration(results.seconds)}"),
-        Line(f"Reports: {folder / 'results.json'}, {folder / 'junit.xml'}"),
     ]
+    if folder is not None:
+        lines.append(Line(f"Reports: {folder / 'results.json'}, {folder / 'junit.xml'}"))
     if results.aborted:
         lines.insert(0, Line("The run was aborted: what is missing here was not judged.", "red bold"))
     return lines

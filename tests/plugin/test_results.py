@@ -214,6 +214,7 @@ def test_a_full_disk(inner):
     assert result.ret == 1
     result.stdout.fnmatch_lines(["ERROR: the reports in *drainproof-report cannot be written: File too large"])
     assert "Traceback" not in result.stdout.str() + result.stderr.str()
+    assert "Reports: " not in result.stdout.str()
     assert inner.results()["aborted"]  # the one before is still there, whole
     assert [path.name for path in inner.report.iterdir() if path.name.endswith(".tmp")] == []
 

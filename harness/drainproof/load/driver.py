@@ -315,7 +315,7 @@ class LoadRun:
             if event == "hello":
                 self.pid = message["pid"]
             elif event == "error":
-                self._note(f"the load engine failed: {message['text']}")
+                self._note(f"the load engine failed: {message['text'].rstrip()}", tail=False)
             elif event == "progress":
                 self._progress = _progress(message)
             elif event == "end":
@@ -323,11 +323,11 @@ class LoadRun:
                 self._over = True
             self._changed.notify_all()
 
-    def _note(self, trouble: str) -> None:
-        """Keeps the first trouble; what follows is mostly its consequence."""
+    def _note(self, trouble: str, *, tail: bool = True) -> None:
+        """Keeps the first trouble; what follows is mostly its consequence. What the engine told itself is complete."""
         with self._changed:
             if self._trouble is None and not self._ended_by_us:
-                self._trouble = trouble + "." + self._tail()
+                self._trouble = trouble + ("." + self._tail() if tail else "")
 
     def _raise_trouble(self) -> None:
         if self._trouble is not None:

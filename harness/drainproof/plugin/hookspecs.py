@@ -66,9 +66,9 @@ def pytest_drainproof_report(results: Results, folder: Path) -> None:
 
 
 @pytest.hookspec
-def pytest_drainproof_summary(results: Results, folder: Path, width: int) -> Sequence[Line | str]:
+def pytest_drainproof_summary(results: Results, folder: Path, width: int, written: bool) -> Sequence[Line | str]:
     """The lines of a summary for the terminal, at most `width` columns wide. Called once, after the last report.
 
-    `folder` is the report folder, as it should be shown.
+    `folder` is the report folder, as it should be shown; `written` says whether all reports could be written to it.
     """
     raise NotImplementedError  # a specification, never called

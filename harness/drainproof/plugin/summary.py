@@ -54,7 +54,7 @@ class Summary:
             reporter.write_sep("=", f"drainproof: {run.target.name}", bold=True)
             folder = shown(run.wanted.report_folder, run.config.invocation_params.dir)
             lines: Sequence[Sequence[Line | str]] = run.config.hook.pytest_drainproof_summary(
-                results=results, folder=folder, width=width
+                results=results, folder=folder, width=width, written=not self._keeper.problem
             )
             for line in (line for of_one_report in reversed(lines) for line in of_one_report):
                 text, style = (line, "") if isinstance(line, str) else line

@@ -22,7 +22,7 @@ from locust.env import Environment
 
 from drainproof.load.engine.book import Book
 from drainproof.load.engine.http import READ
-from drainproof.load.engine.sink import FileSink, Sink
+from drainproof.load.engine.sink import FileSink, LedgerNotWritten, Sink
 from drainproof.load.engine.slow import IdleUser, SlowReaderUser, SlowWriterUser
 from drainproof.load.engine.streams import ClosedUser, HoldUser, Load, OnceUser, SteadyUser, StreamUser, rpc, user_class
 from drainproof.load.ledger import LedgerSummary, write_line
@@ -160,7 +160,7 @@ class Run:
 
     def die(self) -> NoReturn:
         """The driver or the zygote is gone: nobody will ask for the rest of this run. Keeps what the ledger has."""
-        with contextlib.suppress(OSError):  # a full disk may be what this run dies of
+        with contextlib.suppress(LedgerNotWritten):  # a full disk may be what this run dies of
             if self._sink is not None:
                 self._sink.flush()
         os._exit(FAILED)
@@ -169,6 +169,9 @@ class Run:
         """Takes the place of gevent's error handler: an error that nobody expected must not pass for a result."""
         if isinstance(kind, type) and issubclass(kind, gevent.GreenletExit):
             return
+        if isinstance(value, LedgerNotWritten):
+            self._line.say({"event": "error", "text": str(value)})
+            self.die()
         text = "".join(traceback.format_exception(kind, value, trace))
         os.write(2, text.encode())
         self._line.say({"event": "error", "text": f"{context}: {text}"})

@@ -9,8 +9,14 @@ schedule is shared by giving the worker with index i of n the arrivals i, i + n,
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
+
+
+class LedgerNotWritten(Exception):
+    """The ledger cannot be written (a full disk, say). The text says where and why, and is all that a user needs."""
 
 
 class Sink(Protocol):
@@ -30,7 +36,9 @@ class FileSink:
     """Appends lines to a new file at each flush, so that a crash loses what came after the last one."""
 
     def __init__(self, *, path: Path) -> None:
-        self._file = path.open("xb")  # never over the evidence of another run
+        self._path = path
+        with self._telling():
+            self._file = path.open("xb")  # never over the evidence of another run
         self._lines: list[str] = []
         self.write = self._lines.append
 
@@ -39,10 +47,19 @@ class FileSink:
         if self._lines:
             text = "".join(self._lines)
             self._lines.clear()
-            self._file.write(text.encode())
-            self._file.flush()
+            with self._telling():
+                self._file.write(text.encode())
+                self._file.flush()
 
     def close(self) -> None:
         """Flushes and closes the file."""
         self.flush()
-        self._file.close()
+        with self._telling():
+            self._file.close()
+
+    @contextlib.contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise LedgerNotWritten(f"cannot write evidence to {self._path}: {error.strerror}") from error
