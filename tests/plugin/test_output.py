@@ -59,6 +59,41 @@ def test_a_line_per_scenario(inner):
     assert max(map(len, result.outlines)) <= 100
 
 
+def test_the_reason_of_a_red_verdict_is_seen_on_a_narrow_terminal(inner, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    inner.scenarios("""
+        class TestIt:
+            "It."
+            @pytest.fixture(scope="class")
+            @classmethod
+            def evidence(cls, experiment):
+                return experiment.run(raises="Inconclusive", says="no steady state: stream held has 3 of 8 requests, "
+                    "and the server does not read what it accepted before the signal " + "and so on " * 40)
+            @requirement("DRAIN-1")
+            def test_one(self, evidence): pass
+            @requirement("DRAIN-2")
+            def test_two(self, evidence): pass
+            @requirement("DRAIN-3")
+            def test_three(self): assert False, "3 of 24 requests that were accepted before the signal got no answer"
+            @requirement("DRAIN-4")
+            def test_four(self): assert False, "short"
+            @requirement("DRAIN-5")
+            def test_five(self): assert False, "a note may be cut, because it does not turn anything red in the end"
+        """)
+    result = inner.run()
+    lines = result.outlines[result.outlines.index("       FAIL DRAIN-3") :][:8]
+    assert lines == [
+        "       FAIL DRAIN-3",
+        "         3 of 24 requests that were accepted before the signal got no answer",
+        "       FAIL DRAIN-4  short",
+        "       INCONCLUSIVE DRAIN-1,2",
+        "         no steady state: stream held has 3 of 8 requests, and the server does",
+        "         not read what it accepted before the signal and so on and so on and so",
+        "         on and so on and so on and so on and so on and so on and so on and so …",
+        "       note DRAIN-5  a note may be cut, because it does not turn anything red i…",
+    ]
+
+
 def test_the_summary(inner):
     inner.scenarios(SCENARIOS)
     result = inner.run()

@@ -8,11 +8,14 @@ pytest's own output stays, with our letters and words.
     drain  SIGINT to the main process under load, 1 worker                                     9.0 s
            ✓ DRAIN-2,3,5,6,8,10 EXIT-3,4,5,6
            FAIL DRAIN-1  3 of 24 accepted requests were not answered
+
+A red verdict whose reason does not fit beside its requirements has it below, on lines of its own.
 """
 
 from __future__ import annotations
 
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
@@ -21,11 +24,14 @@ import pytest
 from drainproof.plugin.naming import CHECK, SCENARIO, Scenario
 from drainproof.plugin.outcomes import STATUS, outcome_of, verdict_of
 from drainproof.plugin.run import Run, silent
-from drainproof.text import Line, shortened
+from drainproof.text import Line, flat, shortened
 from drainproof.verdict import RED, Outcome, Verdict
 
 NARROW = 116
 """On a terminal of fewer columns, the verdicts get a line of their own."""
+
+REASON_LINES = 3
+"""What a reason may take; all of it is in the summary at the end."""
 
 ORDER: tuple[Outcome, ...] = ("fail", "error", "inconclusive", "note", "unsupported")
 ASCII = str.maketrans({"✓": "+", "…": "~"})
@@ -195,9 +201,27 @@ def scenario_lines(scenario: Scenario, verdicts: Sequence[Verdict], *, seconds: 
                 by_summary.setdefault(verdict.summary, []).append(verdict.requirement)
         for summary, ids in by_summary.items():
             word = STATUS[outcome][2] if outcome in RED else outcome
-            text = shortened(f"{word} {compact(ids)}  {summary}", beside)
-            lines.append(Line(indent + text, STATUS[outcome][3]))
+            text = f"{word} {compact(ids)}  {summary}"
+            if outcome in RED and len(flat(text)) > beside:
+                told = [shortened(f"{word} {compact(ids)}", beside), *reason(summary, beside)]
+            else:
+                told = [shortened(text, beside)]
+            lines += [Line(indent + part, STATUS[outcome][3]) for part in told]
     return lines
+
+
+def reason(summary: str, width: int) -> list[str]:
+    """Why a verdict is red, wrapped to a few lines."""
+    indent = "  "
+    return textwrap.wrap(
+        flat(summary),
+        width,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_on_hyphens=False,
+        max_lines=REASON_LINES,
+        placeholder=" …",
+    )
 
 
 def compact(ids: Iterable[str]) -> str:
