@@ -26,9 +26,20 @@ from typing import TypeVar
 from drainproof import requirement as _catalogue
 from drainproof.errors import HarnessError, Inconclusive, LaunchError, ReadyButNotServing, Unsupported
 from drainproof.evidence import Evidence
-from drainproof.experiment import ENDLESS, FAST, GRPC_FAST, GRPC_SLOW, GRPC_STREAM, SLOW, STREAM, Experiment
+from drainproof.experiment import (
+    ENDLESS,
+    FAST,
+    GRPC_ENDLESS,
+    GRPC_FAST,
+    GRPC_SLOW,
+    GRPC_STREAM,
+    SLOW,
+    STREAM,
+    Experiment,
+)
+from drainproof.faults import exceptions
 from drainproof.faults.bench import Fault, Injection
-from drainproof.faults.exceptions import ExceptionFault
+from drainproof.faults.exceptions import ExceptionFault, Fired
 from drainproof.faults.moments import BeforeLaunch, Delay, Listening, ServersSeen, StartUp, SteadyState
 from drainproof.faults.signals import Recipient, SignalFault
 from drainproof.faults.start_method import Method, StartMethodSet
@@ -42,6 +53,7 @@ from drainproof.target.windows import ConsoleEvent
 __all__ = [
     "ENDLESS",
     "FAST",
+    "GRPC_ENDLESS",
     "GRPC_FAST",
     "GRPC_SLOW",
     "GRPC_STREAM",
@@ -78,6 +90,7 @@ __all__ = [
     "idle",
     "load_failure",
     "once",
+    "own_fail_point",
     "port_taken",
     "requirement",
     "signal",
@@ -245,3 +258,9 @@ def when_every_worker_served(fault: Fault) -> Injection:
 def after(seconds: float, fault: Fault) -> Injection:
     """So many seconds after the previous fault."""
     return Injection(moment=Delay(seconds=seconds), fault=fault)
+
+
+def own_fail_point(target: Target, name: str) -> Injection:
+    """The exception that the manifest declares under that name in `[[fail_points.own]]`, at its own time or at once."""
+    fault = exceptions.own(next(point for point in target.own_fail_points if point.name == name))
+    return Injection(moment=SteadyState() if fault.on_command else Fired(fault=fault), fault=fault)

@@ -12,10 +12,11 @@ from typing import Any
 
 from drainproof.errors import UserError
 from drainproof.faults.bench import Bench, Trigger
+from drainproof.faults.moments import SteadyState
 from drainproof.faults.reading import read_sockets
 from drainproof.shim.reports import ShimReports
 from drainproof.shim.session import FailPoint
-from drainproof.target.description import Target
+from drainproof.target.description import OwnFailPoint, Target
 
 FIRES_WITHIN = 10.0
 """Seconds that a commanded fail point gets to be reached as often as it shall fire."""
@@ -46,6 +47,8 @@ class ExceptionFault:
     call: int | None = None
     later: float | None = None
     probability: float | None = None
+    known_as: str | None = None
+    """Its name in the evidence, where that is not the site."""
     only_requests: bool = False
     """Only where a declared request is served, as far as the place can tell; never for a health probe."""
 
@@ -86,7 +89,7 @@ class ExceptionFault:
     @property
     def name(self) -> str:
         """The name in the shim's plan."""
-        return self.site
+        return self.known_as or self.site
 
     def prepare(self, bench: Bench) -> None:
         """Arms the fail point."""
@@ -108,6 +111,7 @@ class ExceptionFault:
         """The fault as JSON values."""
         return {
             "kind": "exception",
+            "name": self.name,
             "site": self.site,
             "exception": self.exception,
             "shots": self.shots,
@@ -147,6 +151,41 @@ class ExceptionFault:
         proven = proof(bench.shim().reports(), self.name, self.sites(bench.target))
         t = proven["fired"][0]["t"] if proven["fired"] else time.monotonic()
         return {**self.describe(), "t": t, **proven}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fired:
+    """At steady state, and when an exception that comes at a time of its own has been raised (or had its time to)."""
+
+    fault: ExceptionFault
+    before_ready: bool = False
+
+    def wait(self, bench: Bench) -> None:
+        """Returns in any case: the proof says whether it was raised."""
+        SteadyState().wait(bench)
+        due = bench.running.started + (self.fault.later or 0.0)
+        bench.shim().wait(
+            lambda reports: len(reports.fired(self.fault.name)) >= self.fault.shots,
+            until=max(time.monotonic(), due) + FIRES_WITHIN,
+            meanwhile=lambda: bench.running.exit_status() is not None,
+        )
+
+    def describe(self) -> str:
+        """The moment in words."""
+        return "when it has been raised"
+
+
+def own(point: OwnFailPoint) -> ExceptionFault:
+    """The exception that a target declares."""
+    return ExceptionFault(
+        site=point.site,
+        exception=point.exception,
+        shots=point.shots,
+        call=point.call,
+        later=point.later,
+        probability=point.probability,
+        known_as=point.name,
+    )
 
 
 def proof(reports: ShimReports, name: str, sites: tuple[str, ...]) -> dict[str, Any]:

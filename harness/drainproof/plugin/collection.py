@@ -133,7 +133,8 @@ class Collection:
         names = [name for name in values if name in metafunc.fixturenames and name not in given]
         if not names:
             return
-        cases = list(itertools.product(*(values[name] for name in names)))
+        # pytest makes a skipped test of an empty set of parameters; ours are taken out when all are collected.
+        cases = list(itertools.product(*(values[name] or (_NoCase(),) for name in names)))
         metafunc.parametrize(
             names,
             cases,
@@ -145,6 +146,7 @@ class Collection:
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Generator[None]:
         """Names what there is, and lets pytest and others select."""
         run = self.run
+        items[:] = [item for item in items if not _has_no_case(item)]
         in_packages = [item for item in items if item.getparent(PackageCollector) is not None]
         for item in in_packages:
             _shield(item)
@@ -209,7 +211,17 @@ def parameters(target: Target) -> dict[str, tuple[object, ...]]:
         "recipient": tuple(naming.RECIPIENTS),
         "workers": tuple(target.workers),
         "port_name": tuple(target.ports),
+        "fail_point": tuple(point.name for point in target.own_fail_points),
     }
+
+
+class _NoCase:
+    """Stands in a scenario's parameters for a value of which this target has none."""
+
+
+def _has_no_case(item: pytest.Item) -> bool:
+    callspec = getattr(item, "callspec", None)
+    return callspec is not None and any(isinstance(value, _NoCase) for value in callspec.params.values())
 
 
 def name_items(run: Run, items: list[pytest.Item]) -> None:

@@ -88,6 +88,20 @@ class FatalError:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OwnFailPoint:
+    """An exception in the target's own code that its owner declares. At most one of the times is given."""
+
+    name: str
+    site: str
+    """`module:qualified.name`."""
+    exception: str = "RuntimeError"
+    shots: int = 1
+    call: int | None = None
+    later: float | None = None
+    probability: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Target:
     """A server under test. Durations are seconds; `command` and `environment` still hold their placeholders."""
 
@@ -115,6 +129,8 @@ class Target:
     fatal: FatalError | None = None
     fail_points: Mapping[str, str] = field(default_factory=dict)
     """Where exceptions are raised inside the target, `module:qualified.name` by role; the shim finds the others."""
+    own_fail_points: tuple[OwnFailPoint, ...] = ()
+    """Further exceptions that its owner wants to see raised."""
     windows: WindowsView = field(default_factory=WindowsView)
     """Which code sees Windows where that is emulated."""
 
@@ -129,9 +145,9 @@ class Target:
             raise HarnessError(f"target {self.name} has no request of finite duration")
         return max(finite, key=lambda request: request.duration)
 
-    def endless(self) -> Request | None:
-        """The first HTTP request that never ends by itself, if one is declared."""
-        return next((r for r in self.requests if math.isinf(r.duration) and r.protocol == "http"), None)
+    def endless(self, protocol: Protocol = "http") -> Request | None:
+        """The first request of that protocol that never ends by itself, if one is declared."""
+        return next((r for r in self.requests if math.isinf(r.duration) and r.protocol == protocol), None)
 
     def speaks(self, protocol: Protocol) -> bool:
         """Whether an ordinary request of that protocol, which ends, is declared."""
@@ -197,6 +213,7 @@ class Target:
                 "stop_signals": list(self.policy.stop_signals),
                 "exit_codes": {name: list(codes) for name, codes in self.policy.exit_codes.items()},
             },
+            "own_fail_points": [asdict(point) for point in self.own_fail_points],
             "windows": self.windows.to_json(),
             "load_failure": None
             if self.load_failure is None
@@ -225,6 +242,7 @@ class Target:
                     "workers": tuple(value["workers"]),
                     "requests": tuple(_request_from_json(request) for request in value["requests"]),
                     "policy": _policy_from_json(value["policy"]),
+                    "own_fail_points": tuple(OwnFailPoint(**each) for each in value.get("own_fail_points", ())),
                     "windows": WindowsView.from_json(value.get("windows", WindowsView().to_json())),
                     "load_failure": None if value["load_failure"] is None else _provocation(value["load_failure"]),
                     "fatal": None if value["fatal"] is None else _fatal_from_json(value["fatal"]),

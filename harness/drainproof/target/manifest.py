@@ -18,12 +18,22 @@ from drainproof.errors import ManifestError
 from drainproof.load.answer import GRPC_CODES
 from drainproof.load.plan import Expectation, Request
 from drainproof.nearest import nearest
-from drainproof.target.description import FatalError, Policy, Provocation, SecondSignal, StartupFailure, Streams, Target
+from drainproof.target.description import (
+    FatalError,
+    OwnFailPoint,
+    Policy,
+    Provocation,
+    SecondSignal,
+    StartupFailure,
+    Streams,
+    Target,
+)
 from drainproof.target.manifest_grpc import message_text
 from drainproof.target.manifest_models import (
     Fatal,
     LoadFailure,
     Manifest,
+    OwnFailPointTable,
     PolicyTable,
     RequestTable,
     Windows,
@@ -180,7 +190,8 @@ def _resolve(manifest: Manifest, file: Path) -> Target:
         policy=_policy(manifest.policy),
         load_failure=_load_failure(manifest.provoke.load_failure),
         fatal=_fatal(manifest.provoke.fatal, file.parent),
-        fail_points=manifest.fail_points.model_dump(exclude_none=True),
+        fail_points=manifest.fail_points.model_dump(exclude_none=True, exclude={"own"}),
+        own_fail_points=tuple(_own_fail_point(each) for each in manifest.fail_points.own),
         windows=_windows(manifest.windows, file.parent),
     )
 
@@ -235,6 +246,18 @@ def _grpc_request(table: RequestTable, *, name: str, folder: Path) -> Request:
         protocol="grpc",
         port=request_port(table),
         stream=table.stream,
+    )
+
+
+def _own_fail_point(table: OwnFailPointTable) -> OwnFailPoint:
+    return OwnFailPoint(
+        name=table.name,
+        site=table.at,
+        exception=table.raises,
+        shots=table.shots,
+        call=table.call,
+        later=table.later,
+        probability=table.probability,
     )
 
 

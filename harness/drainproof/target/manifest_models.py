@@ -27,21 +27,26 @@ from drainproof.target.manifest_values import (
     Contained,
     Count,
     Duration,
+    ExceptionName,
     ExitCodes,
     ExitSignalName,
     FailPointSite,
     Headers,
     Json,
+    MessageCount,
     Method,
     Name,
     PackageName,
     Pattern,
     PortName,
+    Probability,
     ProtocolName,
     RequestPath,
     RpcName,
+    ScenarioName,
     Seconds,
     SecondSignal,
+    Shots,
     SignalName,
     StartupFailure,
     Statuses,
@@ -52,7 +57,7 @@ from drainproof.target.manifest_values import (
     Variables,
     WorkerCounts,
 )
-from drainproof.target.mistakes import Location, wrong
+from drainproof.target.mistakes import Location, wrong, wrong_at
 from drainproof.target.windows import BREAK, SAYS_LIMITED
 
 
@@ -157,7 +162,7 @@ class Expect(Section):
     status: Statuses | None = None
     contains: Contained | None = None
     json_value: Json = Field(default=None, alias="json")
-    messages: Count | None = None
+    messages: MessageCount | None = None
 
 
 class RequestTable(Section):
@@ -312,6 +317,27 @@ class Provoke(Section):
     fatal: Fatal | None = None
 
 
+class OwnFailPointTable(Section):
+    """`[[fail_points.own]]`: an exception of the owner's choice."""
+
+    name: ScenarioName = Field(description="a name for it, of letters, digits, - and _")
+    at: FailPointSite = Field(description='the place of a function, such as "package.module:Class.method"')
+    raises: ExceptionName = "RuntimeError"
+    shots: Shots = 1
+    call: Count | None = None
+    later: Seconds | None = None
+    probability: Probability | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> OwnFailPointTable:
+        times = [name for name in ("call", "later", "probability") if getattr(self, name) is not None]
+        if len(times) > 1:
+            raise wrong_at(
+                [((times[1],), f"there is {times[0]} already; a fail point has one of call, later, probability")]
+            )
+        return self
+
+
 class FailPoints(Section):
     """`[fail_points]`: where exceptions are raised inside the target, `module:qualified.name` by role."""
 
@@ -323,6 +349,14 @@ class FailPoints(Section):
     callback: FailPointSite | None = None
     stop: FailPointSite | None = None
     load: FailPointSite | None = None
+    own: list[OwnFailPointTable] = []
+
+    @model_validator(mode="after")
+    def _check(self) -> FailPoints:
+        names = [each.name for each in self.own]
+        repeated = [i for i, name in enumerate(names) if name in names[:i]]
+        complain([(("own", i, "name"), "a second fail point of that name") for i in repeated])
+        return self
 
 
 class Windows(Section):

@@ -5,6 +5,7 @@ pydantic's own conversions are not used at all: `"8080"` is not a number here, a
 
 from __future__ import annotations
 
+import builtins
 import json
 import math
 import re
@@ -247,6 +248,43 @@ def _fail_point(value: Any) -> str:
     return str(value)
 
 
+def _exception(value: Any) -> str:
+    """A built-in exception by name, or `module:Class`."""
+    text = _text(value)
+    if ":" in text:
+        return _fail_point(text)
+    found = getattr(builtins, text, None)
+    if not (isinstance(found, type) and issubclass(found, BaseException)):
+        known = [
+            name for name, each in vars(builtins).items() if isinstance(each, type) and issubclass(each, BaseException)
+        ]
+        raise wrong(f'expected a built-in exception, or "module:Class".{did_you_mean(text, known)}')
+    return text
+
+
+def _scenario_name(value: Any) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}", _text(value)):
+        raise wrong("expected a name of at most 40 letters, digits, - and _: it becomes part of the scenario's id")
+    return str(value)
+
+
+def _whole(low: int, high: float) -> Callable[[Any], int]:
+    def check(value: Any) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise wrong(
+                f"expected a whole number, {low} or more" + ("" if high == math.inf else f" and at most {high:g}")
+            )
+        return value
+
+    return check
+
+
+def _probability(value: Any) -> float:
+    if not _is_number(value) or not 0 < value <= 1:
+        raise wrong("expected a probability: above 0 and at most 1")
+    return float(value)
+
+
 def _json(value: Any) -> Any:
     found = list(_not_json(value, ()))
     if found:
@@ -277,6 +315,11 @@ Argument = Annotated[str, PlainValidator(_argument)]
 Name = Annotated[str, PlainValidator(_name)]
 Seconds = Annotated[float, PlainValidator(_seconds)]
 PackageName = Annotated[str, PlainValidator(_package)]
+ExceptionName = Annotated[str, PlainValidator(_exception)]
+ScenarioName = Annotated[str, PlainValidator(_scenario_name)]
+Count = Annotated[int, PlainValidator(_whole(1, math.inf))]
+Shots = Annotated[int, PlainValidator(_whole(1, 255))]
+Probability = Annotated[float, PlainValidator(_probability)]
 FailPointSite = Annotated[str, PlainValidator(_fail_point)]
 Truth = Annotated[bool, PlainValidator(_truth)]
 Arguments = Annotated[list[Argument], BeforeValidator(_words)]
@@ -299,6 +342,6 @@ ExitCodes = Annotated[tuple[int, ...], PlainValidator(_one_or_more("an exit stat
 _http_statuses = _one_or_more("an HTTP status from 200 to 599", 200, 599)
 Statuses = Annotated[tuple[int | str, ...], PlainValidator(_statuses)]
 RpcName = Annotated[str, PlainValidator(_rpc_name)]
-Count = Annotated[int, PlainValidator(_count)]
+MessageCount = Annotated[int, PlainValidator(_count)]
 ProtocolName = Annotated[str, PlainValidator(_one_of("http", "grpc"))]
 Streams = Annotated[str, PlainValidator(_one_of("complete", "cut"))]
