@@ -5,9 +5,10 @@ is installed keep seeing Linux, because they call the kernel that there really i
 everybody (the standard library's own `if sys.platform == "win32"` then takes ways that do not exist here), and copies
 of the modules for the target alone (`sys`, `os` and `signal` are shared by everybody, and compared by identity).
 
-Code is the target's own if its file lies in one of the roots and is not installed there (a virtual environment in the
-target's folder is not the target), or if its module belongs to one of the packages, wherever that is installed. Code
-without a file (`eval`, `exec`, `-c`) belongs to the module whose globals it runs in, or else to whoever runs it.
+Code is the target's own if it is the program that was started, if its file lies in one of the roots and is not
+installed there (a virtual environment in the target's folder is not the target), or if its module belongs to one of the
+packages, wherever that is installed. Code without a file (`eval`, `exec`, `-c`) belongs to the module whose globals it
+runs in, or else to whoever runs it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from typing import Iterable, Mapping
 _installed = ("/site-packages/", "/dist-packages/")
 _library = os.path.dirname(os.path.realpath(os.__file__)) + "/"
 _ourselves = os.path.dirname(os.path.dirname(os.path.realpath(__file__))) + "/"
+
+_PROGRAM = ("__main__", "__mp_main__")
 
 _roots: tuple[str, ...] = ()
 _packages: frozenset[str] = frozenset()
@@ -64,6 +67,8 @@ def _is_own(file: str, module: Mapping[str, object]) -> bool:
     path = os.path.realpath(file)
     if path.startswith((_library, _ourselves)):
         return False
+    if module.get("__name__") in _PROGRAM:
+        return True
     return any(
         path.startswith(root) and not any(part in path[len(root) - 1 :] for part in _installed) for root in _roots
     )
