@@ -34,15 +34,15 @@ from drainproof.target.readiness import await_ready
 FAST, SLOW, ENDLESS = "@fast", "@slow", "@endless"
 """Stand for an HTTP request of the target: its shortest, its longest that ends, and one that never ends."""
 
-GRPC_FAST, GRPC_SLOW = "@grpc-fast", "@grpc-slow"
+GRPC_FAST, GRPC_SLOW, GRPC_ENDLESS = "@grpc-fast", "@grpc-slow", "@grpc-endless"
 """The same for gRPC."""
 
 STREAM, GRPC_STREAM = "@stream", "@grpc-stream"
 """Stand for a request whose answer is a stream that ends by itself: in HTTP, in gRPC."""
 
 _PROTOCOLS: dict[str, Wire] = {
-    **dict.fromkeys((FAST, SLOW, STREAM), "http"),
-    **dict.fromkeys((GRPC_FAST, GRPC_SLOW, GRPC_STREAM), "grpc"),
+    **dict.fromkeys((FAST, SLOW, ENDLESS, STREAM), "http"),
+    **dict.fromkeys((GRPC_FAST, GRPC_SLOW, GRPC_ENDLESS, GRPC_STREAM), "grpc"),
 }
 
 
@@ -99,11 +99,6 @@ def resolve_load(load: Sequence[Stream], target: Target) -> tuple[Stream, ...]:
 
 
 def _request_for(stream: Stream, target: Target) -> Request:
-    if stream.request == ENDLESS:
-        endless = target.endless()
-        if endless is None:
-            raise Unsupported('the manifest declares no request that never ends (duration = "endless")')
-        return endless
     if isinstance(stream, SlowWriter):
         with_body = [r for r in target.requests if r.body and r.protocol == "http"]
         if not with_body:
@@ -120,6 +115,12 @@ def _request_for(stream: Stream, target: Target) -> Request:
 
 
 def _stand_in(name: str, protocol: Wire, target: Target) -> Request:
+    if name in (ENDLESS, GRPC_ENDLESS):
+        endless = target.endless(protocol)
+        if endless is None:
+            what = "gRPC request" if protocol == "grpc" else "request"
+            raise Unsupported(f'the manifest declares no {what} that never ends (duration = "endless")')
+        return endless
     if name in (STREAM, GRPC_STREAM):
         stream = target.streaming(protocol)
         if stream is None:

@@ -38,6 +38,8 @@ from drainproof.experiment import (
     Experiment,
 )
 from drainproof.faults import exceptions
+from drainproof.faults.bad_clients.malformed import MalformedRequests
+from drainproof.faults.bad_clients.vanishing import VanishingClients
 from drainproof.faults.bench import Fault, Injection
 from drainproof.faults.exceptions import ExceptionFault, Fired
 from drainproof.faults.moments import BeforeLaunch, Delay, Listening, ServersSeen, StartUp, SteadyState
@@ -89,6 +91,7 @@ __all__ = [
     "hold",
     "idle",
     "load_failure",
+    "malformed_requests",
     "once",
     "own_fail_point",
     "port_taken",
@@ -99,6 +102,7 @@ __all__ = [
     "slow_writer",
     "start_method",
     "steady",
+    "vanishing_clients",
     "when_every_worker_served",
     "windows_loop",
 ]
@@ -178,6 +182,16 @@ def port_taken(port: str = "http") -> PortTaken:
 def load_failure() -> LoadFailure:
     """The model cannot be loaded, by the means that the manifest declares."""
     return LoadFailure()
+
+
+def malformed_requests(*, examples: int = 15, seed: int = 1) -> MalformedRequests:
+    """Malformed input, derived from a request of the target: up to `examples` cases of each class, by this seed."""
+    return MalformedRequests(examples=examples, seed=seed)
+
+
+def vanishing_clients(repetitions: int = 1000, *, rounds: int = 5) -> VanishingClients:
+    """Clients that vanish in the middle of their requests, measured after each of `rounds` rounds."""
+    return VanishingClients(repetitions=repetitions, rounds=rounds)
 
 
 def fatal_request() -> FatalRequest:

@@ -213,9 +213,7 @@ class Tap:
     def _on_near(self, data: bytes | None, error: str | None) -> None:
         far = self._far
         if data is None or far is None or far.sock is None:
-            if self.lost is None:
-                self.left_by_client = True
-                self.close()
+            self._on_client_gone()
             return None
         now = monotonic()
         begun = []
@@ -246,6 +244,14 @@ class Tap:
         for exchange in begun:
             exchange.on_left()
         return None
+
+    def _on_client_gone(self) -> None:
+        """The library has closed its side. After a GOAWAY that is what the target has asked for."""
+        if self.lost is None and self.going_away:
+            self._lose("eof", "GOAWAY")
+        elif self.lost is None:
+            self.left_by_client = True
+        self.close()
 
     def _on_far_drained(self) -> None:
         """All that the library has written is in the kernel."""

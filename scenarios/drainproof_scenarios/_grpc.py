@@ -1,0 +1,110 @@
+"""The rules that the gRPC scenarios hold their evidence to."""
+
+from __future__ import annotations
+
+from drainproof.evidence import Judged, RequestSet
+from drainproof.evidence.requests import LOST, RACE
+from drainproof.scenario import Evidence, Inconclusive
+
+from drainproof_scenarios._drain import FAILED_AFTER
+from drainproof_scenarios._facts import Facts, rounded
+
+
+def calls_in_flight_complete(evidence: Evidence, facts: Facts, *, at_least: int) -> None:
+    """DRAIN-12: a call that was accepted before the signal is answered rightly, and HTTP requests are so as well."""
+    evidence.require()
+    lost: dict[str, RequestSet] = {}
+    for name, protocol in (("http", "HTTP"), ("grpc", "gRPC")):
+        accepted = _accepted(evidence, evidence.requests.protocol(name))  # type: ignore[arg-type]
+        if len(accepted) < at_least:
+            text = f"{at_least} {protocol} requests accepted and read by the server, there were {len(accepted)}"
+            raise Inconclusive(f"at the moment of the fault the check needs {text}")
+        lost[protocol] = accepted.not_answered()
+        last = accepted.last_answer()
+        facts(**{
+            f"{name}_accepted": len(accepted),
+            f"{name}_lost": len(lost[protocol]),
+            f"{name}_fates": accepted.fates(),
+            f"{name}_last_answer_after_s": None if last is None else rounded(last - evidence.fault["t"]),
+        })  # fmt: skip
+    facts.details("\n".join(lost["gRPC"].lines() + lost["HTTP"].lines()))
+    facts.summary("every HTTP request and every gRPC call that was accepted before the signal got its right answer")
+    everything = [*lost["gRPC"], *lost["HTTP"]]
+    if everything and all(j.fate == "unfinished" for j in everything):
+        raise Inconclusive("requests that were accepted before the signal were not finished when the observation ended")
+    assert not lost["gRPC"], (
+        f"{len(lost['gRPC'])} gRPC calls that were accepted before the signal got no right answer"
+        + (", while HTTP requests got theirs" if not lost["HTTP"] else "")
+    )
+    assert not lost["HTTP"], (
+        f"{len(lost['HTTP'])} HTTP requests that were accepted before the signal got no right answer, "
+        "while gRPC calls got theirs"
+    )
+
+
+def _accepted(evidence: Evidence, requests: RequestSet) -> RequestSet:
+    """Without those that had just come and were turned away: read from the socket is not yet seen by a handler."""
+    just_now = evidence.fault["t"] - RACE
+
+    def turned_away(judged: Judged) -> bool:
+        sent = judged.record.sent
+        return judged.fate in ("unavailable", "crossing", "refused") and sent is not None and sent > just_now
+
+    return requests.accepted().where(lambda j: not turned_away(j))
+
+
+def later_calls_are_turned_away(evidence: Evidence, facts: Facts) -> None:
+    """DRAIN-12: a call that comes after the signal is served, or turned away so that the client may ask elsewhere."""
+    evidence.require()
+    calls = evidence.requests.protocol("grpc")
+    later = calls.arrived_after()
+    if not later:
+        raise Inconclusive("no gRPC call was made between the signal and the end")
+    bad = later.fate(*FAILED_AFTER)  # type: ignore[arg-type]
+    kept_waiting = calls.kept_waiting().where(lambda j: j.fate in LOST)
+    fates = later.fates()
+    facts(
+        calls_after_signal=len(later),
+        failed=len(bad),
+        served=fates.get("right", 0),
+        answered_unavailable=fates.get("unavailable", 0),
+        refused=fates.get("refused", 0),
+        lost_crossing_a_close=fates.get("crossing", 0) + fates.get("backlog", 0),
+        accepted_unread_and_lost=len(kept_waiting),
+    )
+    facts.details("\n".join(bad.lines() + kept_waiting.lines()))
+    facts.summary(f"each of {len(later)} later calls was served, answered UNAVAILABLE or refused")
+    assert not kept_waiting, f"{len(kept_waiting)} calls waited unread on accepted connections and were dropped"
+    assert not bad, f"{len(bad)} of {len(later)} calls that were made after the signal were neither served nor refused"
+
+
+def ends_as_declared(evidence: Evidence, facts: Facts) -> None:
+    """DRAIN-11: a stream that is in progress goes on to its end, or is ended by its protocol's own end."""
+    evidence.require()
+    t = evidence.fault["t"]
+    policy = evidence.policy.streams
+    running = evidence.requests.accepted().where(
+        lambda j: j.record.first_byte is not None and j.record.first_byte < t < j.record.end
+    )
+    if not running:
+        raise Inconclusive("no stream was in progress when the signal came")
+    complete = running.fate("right")
+    ended = running.where(lambda j: j.record.answered and not j.record.torn)
+    good = complete if policy == "complete" else ended
+    bad = running.where(lambda j: j not in set(good))
+    facts(
+        streams_in_progress=len(running),
+        complete=len(complete),
+        ended_early_by_the_protocol=len(ended) - len(complete),
+        broken_off=len(running) - len(ended),
+        within_a_message=sum(j.record.torn for j in running),
+        policy=policy,
+    )
+    facts.details("\n".join(bad.lines()))
+    facts.summary(
+        f"each of {len(running)} streams in progress " + ("was complete" if policy == "complete" else "ended")
+    )
+    if bad and all(j.fate == "unfinished" for j in bad):
+        raise Inconclusive("streams in progress were not finished when the observation ended")
+    what = "complete" if policy == "complete" else "ended by their protocol's own end"
+    assert not bad, f"{len(bad)} of {len(running)} streams that were in progress were not {what}"
