@@ -74,6 +74,37 @@ def test_a_run_that_does_not_reach_its_end_is_aborted(inner, how, exit_status):
     assert inner.verdicts()["drain.TestFirst::test_too"] == "pass"
 
 
+def test_sigterm_ends_a_run_in_order_and_says_so(inner):
+    """A second one, which `timeout` sends as well, does not interrupt the clean-up."""
+    inner.scenarios("""
+        import os, signal, time
+        class TestIt:
+            @pytest.fixture(scope="class", autouse=True)
+            @classmethod
+            def target_of_ours(cls):
+                yield
+                os.kill(os.getpid(), signal.SIGTERM)
+                open("ended", "w").close()
+            @requirement("DRAIN-1")
+            def test_one(self): pass
+            @requirement("DRAIN-2")
+            def test_two(self):
+                try:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                    time.sleep(60)
+                except Exception:
+                    raise AssertionError("an interruption is no failure")
+        """)
+    result = inner.run_apart()
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(
+        ["!* drainproof.*.Terminated: SIGTERM came during drain.TestIt, the target was ended !*"]
+    )
+    assert (inner.path / "ended").exists()
+    assert inner.results()["aborted"]
+    assert inner.verdicts() == {"drain.TestIt::test_one": "pass"}
+
+
 def test_each_run_has_evidence_of_its_own_and_nothing_is_lost(inner):
     inner.scenarios(TWO.format("pass"))
     inner.run()

@@ -16,6 +16,7 @@ from drainproof.plugin.outcomes import Outcomes
 from drainproof.plugin.results import ResultsKeeper, SessionFile
 from drainproof.plugin.run import RUN, Archive, Laboratory, Run, only_collects
 from drainproof.plugin.summary import AfterErrors, Summary
+from drainproof.plugin.termination import Termination
 from drainproof.text import printable
 
 if TYPE_CHECKING:
@@ -143,6 +144,7 @@ def _register(config: pytest.Config, run: Run, reports: list[tuple[str, object]]
     manager.register(LiveOutput(run), "drainproof-live-output")
     manager.register(Frame(run), "drainproof-frame")
     if not run.in_worker:
+        manager.register(Termination(run), "drainproof-termination")
         for name, report in reports:
             manager.register(report, f"drainproof-report-{name}")
         keeper = ResultsKeeper(run)
