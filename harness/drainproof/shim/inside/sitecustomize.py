@@ -26,7 +26,7 @@ def _become_the_next() -> None:
         if spec is not None and spec.loader is not None:
             _load(spec)
             return
-    raise ImportError("No module named 'sitecustomize'", name="sitecustomize")
+    raise ModuleNotFoundError("No module named 'sitecustomize'", name="sitecustomize")
 
 
 _become_the_next()
