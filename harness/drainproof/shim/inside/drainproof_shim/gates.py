@@ -68,8 +68,8 @@ class Gate:
         trigger = self.trigger
         if trigger.spent:
             return None
-        paths = trigger.fault.paths
-        if paths is not None and requests.current.get() not in paths:
+        paths, served = trigger.fault.paths, requests.current.get()
+        if paths is not None and served is not None and served not in paths:  # None: no server that tells
             return None
         ladder = self.ladder
         if ladder is not None:
