@@ -12,7 +12,8 @@ from model_server.command_line import Parts, main
 from model_server.connection import Connection
 from model_server.listener import Listener
 from model_server.model import Model, ModelError
-from model_server.server import STOP_SIGNALS, Server
+from model_server.platforms import STOP_SIGNALS
+from model_server.server import Server
 from model_server.settings import Settings
 from model_server.supervisor import Supervisor
 

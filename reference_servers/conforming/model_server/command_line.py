@@ -12,6 +12,7 @@ from model_server.application import Application
 from model_server.connection import Connection
 from model_server.listener import Listener
 from model_server.model import Model, ModelError
+from model_server.platforms import choose_event_loop
 from model_server.server import Server
 from model_server.settings import Settings
 from model_server.supervisor import Supervisor
@@ -33,6 +34,7 @@ class Parts:
 
 def main(parts: Parts = Parts()) -> NoReturn:
     """Runs the server that the command line describes, and exits with its status."""
+    choose_event_loop()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(process)d %(levelname)s %(message)s")
     sys.exit(run(settings=Settings.read(), parts=parts))
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import select
 import socket
 import time
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from model_server.platforms import something_came
 
 
 class Connection(HttpToolsProtocol):
@@ -50,9 +51,7 @@ class Connection(HttpToolsProtocol):
         sends from now on it sends on a connection that it could have known to be closed.
         """
         sock = self.transport.get_extra_info("socket")
-        poll = select.poll()
-        poll.register(sock.fileno(), select.POLLIN)
-        if poll.poll(0):
+        if something_came(sock):
             return
         with contextlib.suppress(OSError):
             sock.shutdown(socket.SHUT_WR)

@@ -14,6 +14,8 @@ import random
 import socket
 from collections.abc import Callable
 
+from model_server.platforms import claim_address
+
 BACKLOG = 2048
 ACCEPTS_PER_TURN = 4
 """Connections accepted in one turn of the event loop: few, so that workers that share the socket share a burst."""
@@ -42,7 +44,7 @@ class Listener:
         """Binds, but does not listen yet: clients are refused until somebody can serve them. Raises OSError."""
         # With the protocol spelt out: asyncio turns Nagle's algorithm off only for sockets that say that they are TCP.
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        claim_address(sock)
         sock.bind((host, port))
         return cls(sock=sock)
 

@@ -28,10 +28,11 @@ import uvicorn
 from model_server.application import Application
 from model_server.connection import Connection
 from model_server.listener import Listener
+from model_server.platforms import STOP_SIGNALS, ignore_stop_signals, say_what_stops_it
 from model_server.settings import Settings
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
-"""All four stop the server in the same way."""
+ALL_UP, STOP = b"r", b"s"
+"""What the supervisor says to a worker."""
 
 ORPHAN_BOUND = 1.0
 """The drain's bound where the supervisor has died: nobody waits for this worker any more."""
@@ -46,7 +47,7 @@ class Server(uvicorn.Server):
         self, *, settings: Settings, application: Application, listener: Listener, connection: type[Connection]
     ) -> None:
         config = uvicorn.Config(
-            app=application, http=connection, loop="asyncio", ws="none", lifespan="off", interface="asgi3",
+            app=application, http=connection, loop="none", ws="none", lifespan="off", interface="asgi3",
             log_config=None, log_level="warning", access_log=False, proxy_headers=False,
         )  # fmt: skip
         super().__init__(config)
@@ -64,15 +65,16 @@ class Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Signals set flags from here to the end. Before, their default action applies: there is nothing to drain yet.
 
-        At the end they are blocked rather than restored: a late second signal must not turn an orderly exit into a
+        At the end they are ignored rather than restored: a late second signal must not turn an orderly exit into a
         death by signal or a KeyboardInterrupt in the interpreter's last milliseconds.
         """
         for signum in STOP_SIGNALS:
             signal.signal(signum, self.handle_exit)
+        say_what_stops_it()
         try:
             yield
         finally:
-            signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+            ignore_stop_signals()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Opens the listener, unless a stop signal came first."""
@@ -110,11 +112,14 @@ class Server(uvicorn.Server):
                 self.channel.send(b".")
 
     def hear_supervisor(self) -> None:
-        """A byte: all workers are up. The end of the line: the supervisor is gone, and this worker goes too."""
+        """All workers are up; or stop; or, by the end of the line, the supervisor is gone, and this worker goes too."""
         try:
             heard = self.channel.recv(1)
         except ConnectionError:
             heard = b""
+        if heard == STOP:
+            self.begin_drain("the supervisor says so")
+            return
         if heard:
             self.application.ready = True
             return

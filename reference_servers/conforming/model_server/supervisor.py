@@ -26,13 +26,14 @@ from dataclasses import dataclass
 from types import FrameType
 
 from model_server.listener import Listener
-from model_server.server import STOP_SIGNALS
+from model_server.platforms import ON_WINDOWS, STATUS_CONTROL_C_EXIT, STOP_SIGNALS, ignore_stop_signals, start
+from model_server.server import ALL_UP, STOP
 from model_server.settings import Settings
 
 KILL_AFTER = 1.0
 """Seconds beyond the drain's bound after which a worker that is still there is killed."""
 
-ORDERLY = (0, *(-signum for signum in STOP_SIGNALS))
+ORDERLY = (0, STATUS_CONTROL_C_EXIT, *(-signum for signum in STOP_SIGNALS))
 """How a worker may end that was told to stop; by the signal itself where it was still starting."""
 
 log = logging.getLogger("model_server")
@@ -74,7 +75,7 @@ class Supervisor:
                     self.wakeup.recv(4096)
                 else:
                     self.hear(key.data)
-        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        ignore_stop_signals()
         return 1 if self.failed else 0
 
     def handle_signals(self) -> None:
@@ -102,9 +103,10 @@ class Supervisor:
     def start_worker(self) -> None:
         """One more worker: this command again, with the listening socket and its end of the line."""
         ours, theirs = socket.socketpair()
-        fds = (self.listener.sock.fileno(), theirs.fileno())
-        command = [sys.executable, *sys.orig_argv[1:], "--listener-fd", str(fds[0]), "--channel-fd", str(fds[1])]
-        worker = Worker(process=subprocess.Popen(command, pass_fds=fds), channel=ours)
+        sockets = (self.listener.sock, theirs)
+        fds = [str(sock.fileno()) for sock in sockets]
+        command = [sys.executable, *sys.orig_argv[1:], "--listener-fd", fds[0], "--channel-fd", fds[1]]
+        worker = Worker(process=start(command, sockets=sockets), channel=ours)
         theirs.close()
         self.workers.append(worker)
         self.selector.register(ours, selectors.EVENT_READ, worker)
@@ -132,7 +134,7 @@ class Supervisor:
         """Tells the workers that they are complete: from here on they say that they are ready."""
         for worker in self.workers:
             with contextlib.suppress(ConnectionError):  # it has just ended, which is about to be heard
-                worker.channel.send(b"r")
+                worker.channel.send(ALL_UP)
 
     def judge_end(self, worker: Worker, status: int) -> None:
         """A worker ended: as it should, or as a reason to stop everything.
@@ -147,7 +149,11 @@ class Supervisor:
     def stop_workers(self) -> None:
         """Passes the stop on; where the whole group was signalled, this is the worker's second signal."""
         for worker in self.workers:
-            worker.process.terminate()
+            if not ON_WINDOWS:
+                worker.process.terminate()
+                continue
+            with contextlib.suppress(ConnectionError):  # it has just ended, which is about to be heard
+                worker.channel.send(STOP)
 
     def kill_workers(self) -> None:
         """The last resort against a worker that hangs."""
