@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import asyncio.unix_events as unix
-import signal
 import sys
 import threading
 from types import ModuleType
@@ -22,6 +21,7 @@ from drainproof_shim.windows.callers import sees_windows
 from drainproof_shim.windows.deafness import uninterrupted
 from drainproof_shim.windows.overlay import overlay
 from drainproof_shim.windows.processes import windows_status
+from drainproof_shim.windows.signals import set_wakeup_fd, wakes_up
 
 MODULE = "asyncio.windows_events"
 _NO_REUSE_PORT = "reuse_port not supported by socket module"
@@ -70,11 +70,11 @@ class ProactorEventLoop(_WindowsEventLoop):
     def __init__(self, proactor: Any = None) -> None:
         super().__init__()
         if threading.current_thread() is threading.main_thread():
-            signal.set_wakeup_fd(self._csock.fileno())
+            set_wakeup_fd(self._csock.fileno())
 
     def close(self) -> None:
         if not self.is_closed() and threading.current_thread() is threading.main_thread():
-            signal.set_wakeup_fd(-1)
+            set_wakeup_fd(-1)
         super().close()
 
     def add_reader(self, fd: Any, callback: Any, *arguments: Any) -> NoReturn:
@@ -95,7 +95,7 @@ class _WindowsSelectorEventLoop(_WindowsEventLoop):
 
     def __init__(self, selector: Any = None) -> None:
         super().__init__(selector)
-        self._selector.select = uninterrupted(self._selector.select)
+        self._selector.select = uninterrupted(self._selector.select, unless=wakes_up)
 
     async def connect_read_pipe(self, *arguments: Any, **keywords: Any) -> NoReturn:
         raise NotImplementedError

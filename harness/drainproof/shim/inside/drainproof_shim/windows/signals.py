@@ -49,6 +49,10 @@ _signal = signal.signal
 _getsignal = signal.getsignal
 _raise_signal = signal.raise_signal
 
+_set_wakeup_fd = signal.set_wakeup_fd
+
+_wakeup = {"fd": -1}
+
 _kept: dict[int, Handler] = {TERM: signal.SIG_DFL, ABRT: signal.SIG_DFL}
 """The handlers that are not installed under the number that the target knows."""
 
@@ -68,6 +72,7 @@ def install() -> None:
             "signal": signal_,
             "getsignal": getsignal,
             "raise_signal": raise_signal,
+            "set_wakeup_fd": set_wakeup_fd,
             "strsignal": strsignal,
             "valid_signals": lambda: {Signals(number) for number in VALID},
         },
@@ -89,6 +94,18 @@ def _term_was_raised(signalnum: int, frame: FrameType | None) -> None:
 def handled() -> frozenset[int]:
     """The console events that somebody handles, in Python."""
     return frozenset(number for number in (INT, BREAK) if callable(h := _getsignal(number)) and h is not end)
+
+
+def set_wakeup_fd(fd: int, *, warn_on_full_buffer: bool = True) -> int:
+    """`signal.set_wakeup_fd`, for the target and for the loops."""
+    before = _set_wakeup_fd(fd, warn_on_full_buffer=warn_on_full_buffer)
+    _wakeup["fd"] = fd
+    return before
+
+
+def wakes_up() -> bool:
+    """Whether a console event writes to a descriptor, which a `select` on it notices."""
+    return _wakeup["fd"] >= 0
 
 
 def signal_(signalnum: int, handler: Handler) -> Handler:

@@ -10,7 +10,9 @@ import struct
 from typing import Any
 
 from drainproof_shim.windows import names
+from drainproof_shim.windows.deafness import uninterrupted
 from drainproof_shim.windows.overlay import overlay, public
+from drainproof_shim.windows.signals import wakes_up
 
 SO_EXCLUSIVEADDRUSE = -5
 PROTOCOL_INFO = 372
@@ -37,17 +39,25 @@ def install() -> None:
         "errorTab": {10048: "The network address is in use."},
     }
     overlay(socket, fake=only_here, hidden=[*missing, *names.SOCKET_MORE])
-    overlay(select, hidden=[name for name in public(select) if name not in names.SELECT])
+    overlay(
+        select,
+        fake={"select": uninterrupted(select.select, unless=wakes_up)},
+        hidden=[name for name in public(select) if name not in names.SELECT],
+    )
     overlay(selectors, fake={"DefaultSelector": selectors.SelectSelector}, hidden=names.SELECTORS)
+    selectors.SelectSelector.select = uninterrupted(  # type: ignore[method-assign]
+        selectors.SelectSelector.select, unless=wakes_up
+    )
     socket.socket.setsockopt = setsockopt  # type: ignore[method-assign, assignment]
     socket.socket.share = share  # type: ignore[attr-defined]
     socket.socket.ioctl = ioctl  # type: ignore[attr-defined]
 
 
 def setsockopt(self: socket.socket, level: int, optname: int, *value: Any) -> None:
-    """`socket.setsockopt`; an address is used exclusively here anyhow."""
-    if optname != SO_EXCLUSIVEADDRUSE:
-        _setsockopt(self, level, optname, *value)
+    """`socket.setsockopt`. What is exclusive use there is what SO_REUSEADDR does here: nobody else listens as well."""
+    if optname == SO_EXCLUSIVEADDRUSE:
+        optname = socket.SO_REUSEADDR
+    _setsockopt(self, level, optname, *value)
 
 
 def ioctl(self: socket.socket, control: int, option: Any) -> None:
