@@ -276,7 +276,8 @@ def _fired(evidence: Evidence) -> list[dict[str, object]]:
 
 
 def _places(evidence: Evidence) -> list[str]:
-    return list(dict.fromkeys(str(shot.get("where") or shot["site"]) for shot in _fired(evidence)))
+    """The fail points that fired. `where` in the evidence has file and line, of what a coroutine waited for."""
+    return list(dict.fromkeys(str(shot["site"]) for shot in _fired(evidence)))
 
 
 def _serves_on(evidence: Evidence) -> bool:

@@ -196,5 +196,6 @@ def proof(reports: ShimReports, name: str, sites: tuple[str, ...]) -> dict[str, 
         return {"proven": False, "because": str(why), "error": type(why).__name__, "fired": []}
     first = fired[0]
     times = f", {len(fired)} times" if len(fired) > 1 else ""
-    because = f"{first['exception']} was raised in {first.get('where') or first['site']} (pid {first['pid']}){times}"
+    where = f", at {first['where']}" if first.get("where") else ""
+    because = f"{first['exception']} was raised in {first['site']}{where} (pid {first['pid']}){times}"
     return {"proven": True, "because": because, "fired": [dict(report) for report in fired]}
