@@ -21,15 +21,26 @@ _CLEANING = ("shutdown_asyncgens", "shutdown_default_executor")
 Runs = Callable[[Any, Any], None]  # gets the loop that begins to run, and its main task or None
 
 _hooks: list[Runs] = []
+_main_hooks: list[Callable[[ModuleType], None]] = []
 _mains: dict[int, Any] = {}  # id of a loop → what was given to run_until_complete
 
 
 def when_running(hook: Runs) -> None:
-    """Call `hook` in each loop when it begins to run."""
-    if not _hooks:
+    """Call `hook` in each loop when it has begun to run."""
+    _watch_loops()
+    _hooks.append(hook)
+
+
+def when_main_is_complete(hook: Callable[[ModuleType], None]) -> None:
+    """Call `hook` with the program itself (`__main__`), which is never imported, right before a loop of it runs."""
+    _watch_loops()
+    _main_hooks.append(hook)
+
+
+def _watch_loops() -> None:
+    if not _hooks and not _main_hooks:
         when_imported("asyncio.base_events", lambda module: _wrap(getattr(module, "BaseEventLoop", None)))
         when_imported("uvloop", lambda module: _wrap(getattr(module, "Loop", None)))
-    _hooks.append(hook)
 
 
 def _wrap(kind: Any) -> None:
@@ -45,6 +56,7 @@ def _wrap(kind: Any) -> None:
 
     @functools.wraps(run_forever)
     def forever(self: Any) -> Any:
+        _look_into_main()
         try:
             self.call_soon(_begins, self, _mains.get(id(self)))
         except RuntimeError:
@@ -52,6 +64,15 @@ def _wrap(kind: Any) -> None:
         return run_forever(self)
 
     kind.run_until_complete, kind.run_forever = until_complete, forever
+
+
+def _look_into_main() -> None:
+    while _main_hooks:
+        hook = _main_hooks.pop()
+        try:
+            hook(sys.modules["__main__"])
+        except Exception as problem:
+            channel.trouble("cannot arm in __main__", problem)
 
 
 def _begins(loop: Any, main: Any) -> None:
@@ -137,15 +158,3 @@ def _stand_by(trigger: Trigger, loop: Any, strike: waiting.Strike, task: Any) ->
 def _file(coroutine: Any) -> str | None:
     code = getattr(coroutine, "cr_code", None)
     return getattr(code, "co_filename", None)
-
-
-def when_main_is_complete(hook: Callable[[ModuleType], None]) -> None:
-    """Call `hook` with the program itself (`__main__`), which is never imported, once a loop of it runs."""
-    done: list[bool] = []
-
-    def once(_loop: Any, _task: Any) -> None:
-        if not done:
-            done.append(True)
-            hook(sys.modules["__main__"])
-
-    when_running(once)
