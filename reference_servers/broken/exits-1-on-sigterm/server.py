@@ -12,7 +12,8 @@ import model_server
 class Server(model_server.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await super().shutdown(sockets)
-        self.failure = RuntimeError("stopped by a signal")
+        if self.reason == "SIGTERM":
+            self.failure = RuntimeError("stopped by a signal")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ class Application(model_server.Application):
 
 class Server(model_server.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if sig == signal.SIGHUP:
+        if sig == getattr(signal, "SIGHUP", None):
             self.application.ready = False
         else:
             super().handle_exit(sig, frame)

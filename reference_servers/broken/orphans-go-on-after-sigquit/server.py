@@ -14,7 +14,8 @@ import model_server
 class Supervisor(model_server.Supervisor):
     def handle_signals(self) -> None:
         super().handle_signals()
-        signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+        if hasattr(signal, "SIGQUIT"):
+            signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 class Server(model_server.Server):
