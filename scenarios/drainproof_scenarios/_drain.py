@@ -32,15 +32,16 @@ def accepted_are_answered(evidence: Evidence, facts: Facts, *, at_least: int, st
         turned_away_with_503=len(turned_away),
         **exit_facts(evidence),
     )
-    facts.summary(f"all {len(accepted)} requests that were accepted before the signal got their right answer")
+    what = the_fault(evidence)
+    facts.summary(f"all {len(accepted)} requests that were accepted before {what} got their right answer")
     facts.details("\n".join(lost.lines()))
     if not accepted:
         raise Inconclusive("every accepted request had just come and was turned away with a 503")
     if lost and len(lost.fate("unfinished")) == len(lost):
-        raise Inconclusive("requests that were accepted before the signal were not finished when the observation ended")
+        raise Inconclusive(f"requests that were accepted before {what} were not finished when the observation ended")
     if lost and len(lost.fate("wrong")) == len(lost) and evidence.requests.before().fate("wrong"):
         raise Inconclusive("it answers such requests wrongly without a signal as well")
-    assert not lost, f"{len(lost)} of {len(accepted)} requests that were accepted before the signal got no right answer"
+    assert not lost, f"{len(lost)} of {len(accepted)} requests that were accepted before {what} got no right answer"
 
 
 def later_ones_are_treated_well(evidence: Evidence, facts: Facts) -> None:
@@ -68,6 +69,11 @@ def later_ones_are_treated_well(evidence: Evidence, facts: Facts) -> None:
     assert not bad, f"{len(bad)} of {len(later)} requests that arrived after the signal were {_worst(bad)}"
 
 
+def the_fault(evidence: Evidence) -> str:
+    """The first fault in words: most are signals."""
+    return "the signal" if evidence.fault["kind"] == "signal" else "the fault"
+
+
 def _worst(bad: RequestSet) -> str:
     words = {"wrong": "answered wrongly", "dropped": "accepted and dropped", "cut": "cut off", "hung": "left hanging"}
     fates = bad.fates()
@@ -80,7 +86,9 @@ def exits_in_grace(evidence: Evidence, facts: Facts) -> None:
     """The exit comes within the grace period, and what outlives it does no work any more."""
     grace = evidence.policy.grace_period
     facts(**exit_facts(evidence), grace_period_s=grace)
-    facts.summary(f"it was gone {rounded(evidence.exit_after)} s after the signal; the grace period is {grace:g} s")
+    facts.summary(
+        f"it was gone {rounded(evidence.exit_after)} s after {the_fault(evidence)}; the grace period is {grace:g} s"
+    )
     facts.details("\n".join(evidence.output.tail(5, until=evidence.observed_until)))
     assert evidence.exit_after is not None, f"it was still alive when its grace period of {grace:g} s was over"
     assert evidence.exit_after <= grace, f"it took {evidence.exit_after:.1f} s to end; its grace period is {grace:g} s"
