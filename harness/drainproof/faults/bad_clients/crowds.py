@@ -67,6 +67,7 @@ class Crowds:
 
     def vanish(self, clients: int, *, until: float) -> None:
         """So many clients come and go; fewer where the moment `until` passes or nobody can connect any more."""
+        self._largest()  # not later: a server that works on one connection at a time is busy with a crowd
         work = WORK * self.bench.workers
         end = self.vanished + clients
         while self.vanished < end and not self.stopped:
