@@ -22,6 +22,7 @@ Runs = Callable[[Any, Any], None]  # gets the loop that begins to run, and its m
 
 _hooks: list[Runs] = []
 _main_hooks: list[Callable[[ModuleType], None]] = []
+_main_triggers: list[Trigger] = []
 _mains: dict[int, Any] = {}  # id of a loop → what was given to run_until_complete
 
 
@@ -57,13 +58,20 @@ def _wrap(kind: Any) -> None:
     @functools.wraps(run_forever)
     def forever(self: Any) -> Any:
         _look_into_main()
+        main = _mains.get(id(self))
+        for trigger in _main_triggers if main is not None and not _cleans(main) else ():
+            waiting.mark(trigger, here=True)  # before it starts workers in its first step
         try:
-            self.call_soon(_begins, self, _mains.get(id(self)))
+            self.call_soon(_begins, self, main)
         except RuntimeError:
             pass  # closed, or running already: the call below says so
         return run_forever(self)
 
     kind.run_until_complete, kind.run_forever = until_complete, forever
+
+
+def _cleans(main: Any) -> bool:
+    return getattr(getattr(main, "cr_code", None), "co_name", None) in _CLEANING
 
 
 def _look_into_main() -> None:
@@ -76,7 +84,7 @@ def _look_into_main() -> None:
 
 
 def _begins(loop: Any, main: Any) -> None:
-    if main is not None and getattr(getattr(main, "cr_code", None), "co_name", None) in _CLEANING:
+    if _cleans(main):
         return
     task = None
     asyncio = sys.modules["asyncio"]
@@ -103,14 +111,22 @@ def arm_main(trigger: Trigger) -> None:
         channel.report("armed", fault=trigger.fault.name, site=site, module_file=_file(task.get_coro()))
         _stand_by(trigger, loop, lambda: waiting.throw(task, trigger, site), task)
 
+    _main_triggers.append(trigger)
     when_running(hook)
+
+
+async def background_task(problem: BaseException) -> None:
+    """Fails, as a task of the target would that nobody waits for."""
+    raise problem
+
+
+def failing_callback(problem: BaseException) -> None:
+    """Fails, as a callback of the target would."""
+    raise problem
 
 
 def arm_task(trigger: Trigger) -> None:
     """`@task`: a background task in a running loop, that nobody waits for, raises."""
-
-    async def background_task(problem: BaseException) -> None:
-        raise problem
 
     def hook(loop: Any, task: Any) -> None:
         def strike() -> bool:
@@ -128,14 +144,11 @@ def arm_task(trigger: Trigger) -> None:
 def arm_callback(trigger: Trigger) -> None:
     """`@callback`: a callback in a running loop raises."""
 
-    def callback(problem: BaseException) -> None:
-        raise problem
-
     def hook(loop: Any, task: Any) -> None:
         def strike() -> bool:
-            problem = trigger.fire(site="@callback", where=place(callback.__code__))
+            problem = trigger.fire(site="@callback", where=place(failing_callback.__code__))
             if problem is not None:
-                loop.call_soon(callback, problem)
+                loop.call_soon(failing_callback, problem)
             return problem is not None
 
         channel.report("armed", fault=trigger.fault.name, site="@callback", module_file=_file(task and task.get_coro()))

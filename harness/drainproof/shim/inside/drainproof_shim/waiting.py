@@ -47,7 +47,7 @@ def watch(entry: Entry) -> Entry:
     running = any(other.loop is entry.loop for other in _entries)
     _entries.append(entry)
     if entry.main_first:
-        _mark(entry.trigger, here=True)
+        mark(entry.trigger, here=True)
     if not running:
         entry.loop.call_later(INTERVAL, _look, entry.loop)
     return entry
@@ -58,7 +58,7 @@ def unwatch(entry: Entry) -> None:
     if entry in _entries:
         _entries.remove(entry)
         if entry.main_first and not any(e.trigger is entry.trigger for e in _entries):
-            _mark(entry.trigger, here=False)
+            mark(entry.trigger, here=False)
 
 
 def forked() -> None:
@@ -84,7 +84,7 @@ def _look(loop: Any) -> None:
             seen.add(id(trigger))
 
 
-def _mark(trigger: Trigger, *, here: bool) -> None:
+def mark(trigger: Trigger, *, here: bool) -> None:
     """Say that the main process has something for this fault to strike, so that workers leave it alone."""
     if _is_child():
         return
