@@ -299,3 +299,17 @@ def test_an_interrupted_experiment_has_no_verdict(tmp_path: Path) -> None:
         assert time.monotonic() - began < 60
     with pytest.raises(HarnessError, match="aborted by Stop"):
         conclude(tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    ("switch", "kind", "text"),
+    [
+        ("kill-keeper", HarnessError, "the keeper of tiny was killed"),
+        ("exit-under-load", Inconclusive, "no steady state: the target ended with status 7"),
+    ],
+)
+def test_a_steady_state_that_cannot_come_any_more_is_not_waited_for(run, switch, kind, text) -> None:  # type: ignore[no-untyped-def]
+    begin = time.monotonic()
+    with pytest.raises(kind, match=text):
+        run(tiny(switch), load=[steady(rate=30), hold(4)], faults=[at_steady_state(send("SIGTERM"))])
+    assert time.monotonic() - begin < 15

@@ -6,18 +6,23 @@ python tiny.py PORT [switch ...]
     wrong            answers lack the token
     exit-0           ends at once with status 0
     exit-3           ends at once with status 3, after a line on stderr
+    exit-under-load  ends with status 7 at its fifth prediction
+    kill-keeper      kills the process that has started it at its fifth prediction
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
+import os
 import signal
 import sys
 
 PORT, SWITCHES = int(sys.argv[1]), set(sys.argv[2:])
 IN_FLIGHT: set[asyncio.Task[None]] = set()
 STOP = asyncio.Event()
+PREDICTIONS = itertools.count(1)
 
 
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -30,6 +35,11 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             path = head.split(b" ")[1].decode()
             length = next((int(h[15:]) for h in head.split(b"\r\n") if h.lower().startswith(b"content-length:")), 0)
             body = json.loads(await reader.readexactly(length)) if length else {}
+            if body and next(PREDICTIONS) == 5:
+                if "exit-under-load" in SWITCHES:
+                    os._exit(7)
+                if "kill-keeper" in SWITCHES:
+                    os.kill(os.getppid(), signal.SIGKILL)
             await asyncio.sleep(body.get("seconds", 0))
             token = "" if "wrong" in SWITCHES else body.get("token", "")
             status = "503 Unavailable" if path == "/ready" and "not-ready" in SWITCHES else "200 OK"

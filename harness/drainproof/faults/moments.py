@@ -56,13 +56,20 @@ class SteadyState:
         ripe_at: float | None = None
         while True:
             try:
-                progress = bench.load.wait_for(lambda p: not self._missing(bench.streams, p), until=until)
+                progress = bench.load.wait_for(
+                    lambda p: self._is_gone(bench) or not self._missing(bench.streams, p), until=until
+                )
             except TimeoutError:
                 missing = self._missing(bench.streams, bench.load.progress())
                 text = f"no steady state: {'; '.join(missing)}"
                 if held and longest < WORTH_HOLDING:
                     text += f". To hold requests in flight, declare one with a duration of {WORTH_HOLDING:g} s or more"
                 raise Inconclusive(text) from None
+            if self._is_gone(bench):
+                status = bench.running.exit_status()
+                assert status is not None
+                how = f"with status {status.code}" if status.signal is None else f"by signal {status.signal}"
+                raise Inconclusive(f"no steady state: the target ended {how} while it was waited for")
             if not self._all_read(bench, progress, held):
                 ripe_at = None
             elif ripe_at is None:
@@ -72,6 +79,10 @@ class SteadyState:
             if time.monotonic() > until:
                 raise Inconclusive("no steady state: the server does not accept and read all requests that are held")
             time.sleep(0.005)  # between two looks at the kernel's table
+
+    def _is_gone(self, bench: Bench) -> bool:
+        """Whether nobody of the target is left. Raises HarnessError where nothing is known of it any more."""
+        return bench.running.wait_gone(until=0.0) is not None
 
     def _missing(self, streams: tuple[Stream, ...], progress: Progress) -> list[str]:
         found = []
