@@ -1,0 +1,192 @@
+"""Named sites in real servers."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from drainproof.target.ports import reserve
+
+from tests.shim.programs import Program
+
+KSERVE = Path(__file__).parents[2] / "reference_servers" / "kserve"
+RELEASES = ("0.11.2", "0.13.1", "0.15.2", "0.21.0")
+COMMAND = {"command": True}
+DEBRIS = ("Event loop is closed", "was never awaited")
+
+
+class Server:
+    """A running server with the shim in it."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int, output: Path) -> None:
+        self.process = process
+        self.port = port
+        self.output = output
+
+    def ask(self, path: str, body: object = None) -> int | None:
+        """The status of the answer; None for none."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            data = None if body is None else json.dumps(body)
+            headers = {"Content-Type": "application/json"} if data else {}
+            connection.request("POST" if data else "GET", path, data, headers)
+            return connection.getresponse().status
+        except OSError:
+            return None
+        finally:
+            connection.close()
+
+    def wait(self, condition: Callable[[], object], seconds: float = 60) -> bool:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            if condition():
+                return True
+            time.sleep(0.02)
+        return False
+
+    def ended(self, seconds: float) -> int | None:
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
+
+@contextmanager
+def serve(program: Program, *command: str, ready: str = "/") -> Iterator[Server]:
+    """Runs `command`, with `{http}` and `{grpc}` for free ports, until the block ends."""
+    with reserve(names=("http", "grpc")) as ports:
+        with started(program, [part.format(**ports) for part in command], ports["http"]) as server:
+            assert server.wait(lambda: server.ask(ready) == 200 or server.process.poll() is not None)
+            yield server
+
+
+@contextmanager
+def started(program: Program, command: list[str], port: int) -> Iterator[Server]:
+    program.session.install()
+    output = program.folder / "output"
+    with output.open("wb") as file:
+        process = subprocess.Popen(
+            command,
+            cwd=program.folder,
+            env=program.environment(),
+            stdout=file,
+            stderr=file,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    try:
+        yield Server(process, port, output)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+APPLICATION = """
+    import sys, uvicorn
+
+    async def app(scope, receive, send):
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"served"})
+
+    if __name__ == "__main__":
+        uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="warning")
+"""
+
+
+def test_uvicorn(tmp_path: Path) -> None:
+    program = Program(tmp_path, main=APPLICATION)
+    program.arm("handler", "@handler", when=COMMAND, paths=("/predict",))
+    program.arm("exits", "@handler", when=COMMAND, paths=("/exit",), exception="SystemExit")
+    program.arm("task", "@task", when=COMMAND)
+    program.arm("callback", "@callback", when=COMMAND)
+    program.arm("stop", "@stop")
+    with serve(program, sys.executable, "main.py", "{http}") as server:
+        assert [server.ask("/predict"), server.ask("/exit")] == [200, 200]
+        program.session.grant("handler")
+        program.session.grant("exits")
+        assert [server.ask("/"), server.ask("/predict"), server.ask("/exit")] == [200, 500, 500]
+        assert [server.ask("/predict"), server.ask("/exit")] == [200, 200]
+        for name in ("task", "callback"):
+            program.session.grant(name)
+            assert server.wait(lambda name=name: program.reports().fired(name))
+        assert server.wait(lambda: "injected: callback" in server.output.read_text())
+        assert server.ask("/predict") == 200
+        server.process.terminate()
+        assert server.ended(30) == 1
+        assert "injected: stop" in server.output.read_text()
+    (handler,) = program.reports().fired("handler")
+    assert handler["site"].endswith(":RequestResponseCycle.run_asgi")
+    assert program.reports().fired("stop")[0]["site"] == "uvicorn.server:Server.shutdown"
+    assert not program.reports().all("trouble")
+
+
+@pytest.mark.parametrize("site", ["@rest", "@main"])
+def test_uvicorn_ends(site: str, tmp_path: Path) -> None:
+    program = Program(tmp_path, main=APPLICATION)
+    program.arm("fault", site, when=COMMAND)
+    with serve(program, sys.executable, "main.py", "{http}") as server:
+        assert server.ask("/") == 200
+        program.session.grant("fault")
+        assert server.ended(30) == 1
+        assert "RuntimeError: injected: fault" in server.output.read_text()
+    assert len(program.reports().fired("fault")) == 1
+
+
+def kserve(program: Program, release: str, workers: int = 1) -> Any:
+    home = os.environ.get("DRAINPROOF_ENVIRONMENTS") or Path.home() / ".cache" / "drainproof"
+    if not (Path(home) / f"kserve-{release}" / "finished").is_file():
+        pytest.skip(f"there is no environment for KServe {release}; make it with {KSERVE / 'environment'} {release}")
+    command = [str(KSERVE / "run"), release, "--http_port", "{http}", "--grpc_port", "{grpc}"]
+    return serve(program, *command, "--workers", str(workers), ready="/v2/models/echo/ready")
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("release", RELEASES)
+def test_the_rest_coroutine_of_kserve_raises_while_grpc_lives(release: str, tmp_path: Path) -> None:
+    program = Program(tmp_path)
+    program.arm("rest", "@rest", when=COMMAND)
+    with kserve(program, release) as server:
+        program.session.grant("rest")
+        assert server.wait(lambda: program.reports().fired("rest"))
+        hangs = release == "0.11.2"
+        assert server.ended(5 if hangs else 60) == (None if hangs else 1)
+        printed = server.output.read_text()
+        assert [line in printed for line in DEBRIS] == [release != "0.13.1"] * 2
+    assert len(program.reports().fired("rest")) == 1
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize("site", ["main", "rest", "grpc", "task", "callback", "stop", "load", "handler"])
+def test_every_named_site_fires_in_kserve(site: str, release: str, workers: int, tmp_path: Path) -> None:
+    program = Program(tmp_path)
+    program.arm(site, f"@{site}", when={"call": 1} if site == "load" else COMMAND)
+    with kserve(program, release, workers) as server:
+        if site != "load":
+            predict = ("/v1/models/echo:predict", {"instances": [{"token": "a"}]})
+            assert server.ask(*predict) == 200
+            program.session.grant(site)
+            if site == "handler":
+                assert [server.ask(*predict) for _ in range(3)] == [500, 200, 200]
+            if site == "stop":
+                server.process.terminate()
+        assert server.wait(lambda: program.reports().fired(site)), program.reports().lines
+    (fired,) = program.reports().fired(site)
+    if site in ("main", "rest", "grpc", "task", "callback") and not (
+        site == "rest" and release < "0.15" and workers > 1
+    ):
+        assert fired["pid"] == server.process.pid
+    assert not program.reports().all("trouble")
