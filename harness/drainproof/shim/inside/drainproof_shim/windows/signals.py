@@ -1,4 +1,4 @@
-"""`signal`: the six signals of Windows and its two console events, on carriers that Linux has.
+"""`signal`: the seven signals of Windows and its two console events, on carriers that Linux has.
 
 Carriers. Ctrl-C is SIGINT. Ctrl-Break is number 21 on both systems: SIGBREAK there, SIGTTIN here. SIGTERM has no
 carrier from outside, where it is the end of the process (TerminateProcess) and no handler runs: the kernel's default
