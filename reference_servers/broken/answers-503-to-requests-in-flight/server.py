@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "conforming"))
 import model_server
 
 CROWD = 0 if sys.platform == "win32" else 20
-"""With more requests in flight than that it behaves: to lose requests under overload, or on Windows, is another defect."""
+"""With more in flight than that it behaves: to lose requests under overload, or on Windows, is another defect."""
 
 
 class Server(model_server.Server):
