@@ -19,6 +19,7 @@ from drainproof.load.driver import LoadEngine
 from drainproof.load.plan import Stream
 from drainproof.observe import Observer
 from drainproof.recorder import EXPERIMENT
+from drainproof.target.abandoned import remove_abandoned
 from drainproof.target.description import Target
 
 TARGET = "target.json"
@@ -63,6 +64,7 @@ class Laboratory:
             (folder / TARGET).write_text(json.dumps(target.to_json(), indent=1) + "\n", encoding="utf-8")
         except OSError as error:
             raise UserError(f"cannot write evidence to {folder}: {error.strerror}") from error
+        remove_abandoned()
         self._engine.start()  # it imports Locust while the first target starts
 
     @property

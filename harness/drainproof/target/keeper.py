@@ -18,6 +18,8 @@ Out, each with `event`: `started` (with the target's pidfd as ancillary data) or
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import gc
 import json
 import os
@@ -244,11 +246,19 @@ class Keeper:
         os.close(spawned.pidfd)
 
     def _make_tmp(self) -> None:
+        """Makes the TMPDIR and locks it, before it has its name: that says that it has a keeper (see abandoned.py)."""
+        tmp = self.config["tmp"]
+        if os.path.exists(tmp) and os.listdir(tmp):  # noqa: PTH110, PTH208
+            raise FileExistsError(errno.EEXIST, "the TMPDIR exists, and is not empty", tmp)
+        new = tmp + ".new"
+        os.mkdir(new, 0o700)  # noqa: PTH102
         try:
-            os.mkdir(self.config["tmp"], 0o700)  # noqa: PTH102
-        except FileExistsError:
-            if os.listdir(self.config["tmp"]):  # noqa: PTH208
-                raise
+            with suppress(OSError):  # a file system without locks: then nobody can take it for abandoned either
+                fcntl.flock(os.open(new, os.O_RDONLY | os.O_DIRECTORY), fcntl.LOCK_EX)  # open as long as we live
+            os.rename(new, tmp)  # noqa: PTH104 - also takes the place of an empty folder
+        except OSError:
+            os.rmdir(new)  # noqa: PTH106
+            raise
         self.tmp_created = True
 
     def _not_started(self, text: str, whose: str) -> None:
