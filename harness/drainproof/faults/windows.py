@@ -60,7 +60,8 @@ def _proof(reports: ShimReports) -> dict[str, Any]:
     if why is not None:
         return {"proven": False, "because": str(why), "error": type(why).__name__}
     pids = sorted({int(report["pid"]) for report in done})
-    return {"proven": True, "because": f"Windows is emulated in {len(pids)} interpreters of the target", "pids": pids}
+    where = f"{len(pids)} interpreters" if len(pids) > 1 else "one interpreter"
+    return {"proven": True, "because": f"Windows is emulated in {where} of the target", "pids": pids}
 
 
 def _too_old_or_new(reports: ShimReports) -> Unsupported | None:
