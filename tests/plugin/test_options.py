@@ -239,3 +239,51 @@ def test_options_that_leave_out_the_checks_are_refused(inner, option):
     result = inner.run(option)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"ERROR: {option} runs no check, so nothing would be judged.*"])
+
+
+def test_without_a_target_whatever_needs_one_is_skipped(inner):
+    inner.write(
+        "test_own.py",
+        """
+        import pytest
+        from drainproof.scenario import Inconclusive, requirement
+
+        class TestMine:
+            @pytest.fixture(scope="class")
+            @classmethod
+            def evidence(cls, experiment, stop_signal): return experiment.run()
+            @requirement("DRAIN-1")
+            def test_a_check(self, evidence): pass
+            def test_none(self, evidence): pass
+            def test_what_it_does_not_need(self): pass
+
+        def test_the_target(target): pass
+        @pytest.mark.parametrize("experiment", [1])
+        def test_a_parameter(experiment): assert experiment == 1
+        """,
+    )
+    inner.write(
+        "test_others.py",
+        """
+        import pytest
+        def test_a_mistake(experiment): pass
+        """,
+    )
+    inner.write(
+        "test_unrelated.py",
+        """
+        import pytest, drainproof
+        @pytest.fixture
+        def experiment(): return 1
+        def test_it(experiment): assert experiment == 1
+        """,
+    )
+    result = inner.run("-rsE", target=False)
+    result.assert_outcomes(passed=3, skipped=3, errors=1)
+    for line in (
+        "ERROR test_others.py::test_a_mistake",
+        "SKIPPED *: a check of drainproof: needs --target=FOLDER",
+        "SKIPPED *: uses drainproof's fixture 'experiment': needs --target=FOLDER",
+        "SKIPPED *: uses drainproof's fixture 'target': needs --target=FOLDER",
+    ):
+        result.stdout.fnmatch_lines([line])

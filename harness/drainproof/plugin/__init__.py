@@ -15,6 +15,9 @@ from drainproof.plugin import hookspecs, options
 
 REQUIREMENT = "drainproof_requirement"
 
+FIXTURES = ("experiment", "target", "facts")
+"""Fixtures that exist in a run with a target or saved evidence alone."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Registers the options under their safe names."""
@@ -64,10 +67,32 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class WithoutTarget:
-    """What happens to checks in a run without a target."""
+    """What happens to checks, and to tests that use our fixtures, in a run without a target."""
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Skips them: their fixtures do not exist."""
         for item in items:
             if hasattr(getattr(item, "function", None), REQUIREMENT):
                 item.add_marker(pytest.mark.skip(reason="a check of drainproof: needs --target=FOLDER"))
+                continue
+            missing = _missing_fixture(item)
+            if missing is not None and _imports_drainproof(item):
+                reason = f"uses drainproof's fixture {missing!r}: needs --target=FOLDER"
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _missing_fixture(item: pytest.Item) -> str | None:
+    """The first fixture of ours that the test uses and nobody else provides."""
+    known = {
+        *getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", ()),
+        *getattr(getattr(item, "callspec", None), "params", ()),
+    }
+    wanted = (name for name in FIXTURES if name in getattr(item, "fixturenames", ()))
+    return next((name for name in wanted if name not in known), None)
+
+
+def _imports_drainproof(item: pytest.Item) -> bool:
+    """Whether the test's module does: in one that does not, a missing fixture of such a name is somebody's mistake."""
+    values = vars(getattr(item, "module", object)).values()
+    names = (getattr(value, "__module__", None) or getattr(value, "__name__", "") for value in values)
+    return any(str(name).partition(".")[0] == "drainproof" for name in names)
