@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import sys
+import weakref
 from typing import Any, Callable
 
 from drainproof_shim import channel, start_method
@@ -27,6 +28,7 @@ Strike = Callable[[], bool]  # whether it struck; False: try again
 _STARTED_BY_MULTIPROCESSING = start_method.started_by_multiprocessing()
 
 _entries: list[Entry] = []
+_timers: dict[int, weakref.ref[Any]] = {}  # id of a loop → the loop, while a timer of ours is pending in it
 _state = {"forked": False}
 
 
@@ -44,12 +46,12 @@ class Entry:
 
 def watch(entry: Entry) -> Entry:
     """Have the loop's timer look after `entry`, until it is `unwatch`ed."""
-    running = any(other.loop is entry.loop for other in _entries)
     _entries.append(entry)
     if entry.main_first:
         mark(entry.trigger, here=True)
-    if not running:
-        entry.loop.call_later(INTERVAL, _look, entry.loop)
+    timer = _timers.get(id(entry.loop))
+    if timer is None or timer() is not entry.loop:
+        _start_timer(entry.loop)
     return entry
 
 
@@ -65,13 +67,20 @@ def forked() -> None:
     """In a child: nothing of what the parent runs runs here."""
     _state["forked"] = True
     del _entries[:]
+    _timers.clear()
+
+
+def _start_timer(loop: Any) -> None:
+    _timers[id(loop)] = weakref.ref(loop)
+    loop.call_later(INTERVAL, _look, loop)
 
 
 def _look(loop: Any) -> None:
+    _timers.pop(id(loop), None)
     mine = [entry for entry in _entries if entry.loop is loop and not entry.trigger.spent]
     if not mine or loop.is_closed():
         return
-    loop.call_later(INTERVAL, _look, loop)  # before anything is struck: a KeyboardInterrupt may go right through here
+    _start_timer(loop)  # before anything is struck: a KeyboardInterrupt may go right through here
     asyncio = sys.modules["asyncio"]
     if asyncio.current_task(loop) is not None:  # a loop that was made re-entrant
         return
