@@ -19,9 +19,10 @@ Which losses can no server avoid?
     such a race as well.
 
 What is a refusal in gRPC?
-    Nothing was promised where the call never left, or where the server has said in HTTP/2 that it has not looked at it
-    (GOAWAY with a smaller last stream, REFUSED_STREAM): `refused`. A status UNAVAILABLE that the server has sent is
-    `unavailable`, as a 503 is. The same word from the client's own library says nothing; the wire decides.
+    Nothing was promised where the call never left (unless its client was kept waiting for long), or where the server
+    has said in HTTP/2 that it has not looked at it (GOAWAY with a smaller last stream, REFUSED_STREAM): `refused`. A
+    status UNAVAILABLE that the server has sent is `unavailable`, as a 503 is. The same word from the client's own
+    library says nothing; the wire decides.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ Fate = Literal[
 not the right one · `refused`: no connection, or turned down unseen, so nothing was promised · `backlog`: still unread
 when the listener closed, in the accept queue or just out of it · `crossing`: lost as it crossed the closing of its idle
 connection · `dropped`: accepted, then closed without a byte of an answer · `cut`: closed in the middle of the answer ·
-`hung`: no answer within the deadline, or for as long as was looked · `unfinished`: still young when the load ended; says
-nothing.
+`hung`: no answer within the deadline, or for as long as was looked · `unfinished`: still young when the load ended;
+says nothing.
 """
 
 LOST: frozenset[Fate] = frozenset({"backlog", "crossing", "dropped", "cut", "hung"})
@@ -56,7 +57,8 @@ CANCELLED, UNAVAILABLE = 1, 14
 """Status codes of gRPC."""
 
 UNFINISHED = 2.0
-"""Seconds after which a request that the end of the load interrupted counts as `hung` instead of `unfinished`."""
+"""Seconds after which a request that the end of the load interrupted counts as `hung` instead of `unfinished`, and a
+gRPC call that could not leave as `dropped` instead of `refused`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,7 +214,7 @@ def judge_fate(record: RequestRecord, *, duration: float, closings: Iterable[Int
     if record.cause == "stream_reset":
         return "dropped"
     if record.protocol == "grpc" and record.send_start is None:  # the server has never said its first word
-        return "refused" if record.end - _begun(record) <= RACE else "dropped"
+        return "refused" if record.end - _begun(record) <= UNFINISHED else "dropped"
     if record.reused:
         return _lost_on_reused(record)
     return _lost_on_new(record, closings)
