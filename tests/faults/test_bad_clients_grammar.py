@@ -24,7 +24,8 @@ REQUEST = Request(
 GENERATE = """
 import json, sys
 from hypothesis import HealthCheck, Phase, given, seed, settings
-from drainproof.faults.bad_clients.grammar import Base, strategies
+from drainproof.faults.bad_clients.base import Base
+from drainproof.faults.bad_clients.grammar import strategies
 from drainproof.load.plan import Request
 base = Base.of(Request(**json.load(sys.stdin)), host="127.0.0.1", port=80)
 found = []

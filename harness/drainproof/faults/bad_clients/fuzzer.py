@@ -148,7 +148,8 @@ def run(plan: FuzzPlan) -> dict[str, Any]:
     import hypothesis  # noqa: PLC0415 - reads its environment when it is imported
     from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings  # noqa: PLC0415
 
-    from drainproof.faults.bad_clients.grammar import Base, strategies  # noqa: PLC0415
+    from drainproof.faults.bad_clients.base import Base  # noqa: PLC0415
+    from drainproof.faults.bad_clients.grammar import strategies  # noqa: PLC0415
 
     base = Base.of(plan.request, host=plan.host, port=plan.port)
     quietly = settings(
