@@ -35,7 +35,7 @@ class Server:
 
     def ask(self, path: str, body: object = None) -> int | None:
         """The status of the answer; None for none."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             data = None if body is None else json.dumps(body)
             headers = {"Content-Type": "application/json"} if data else {}
@@ -46,7 +46,7 @@ class Server:
         finally:
             connection.close()
 
-    def wait(self, condition: Callable[[], object], seconds: float = 60) -> bool:
+    def wait(self, condition: Callable[[], object], seconds: float = 180) -> bool:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             if condition():
@@ -124,7 +124,7 @@ def test_uvicorn(tmp_path: Path) -> None:
         assert server.wait(lambda: "injected: callback" in server.output.read_text())
         assert server.ask("/predict") == 200
         server.process.terminate()
-        assert server.ended(30) == 1
+        assert server.ended(120) == 1
         assert "injected: stop" in server.output.read_text()
     (handler,) = program.reports().fired("handler")
     assert handler["site"].endswith(":RequestResponseCycle.run_asgi")
@@ -139,7 +139,7 @@ def test_uvicorn_ends(site: str, tmp_path: Path) -> None:
     with serve(program, sys.executable, "main.py", "{http}") as server:
         assert server.ask("/") == 200
         program.session.grant("fault")
-        assert server.ended(30) == 1
+        assert server.ended(120) == 1
         assert "RuntimeError: injected: fault" in server.output.read_text()
     assert len(program.reports().fired("fault")) == 1
 
@@ -161,7 +161,7 @@ def test_the_rest_coroutine_of_kserve_raises_while_grpc_lives(release: str, tmp_
         program.session.grant("rest")
         assert server.wait(lambda: program.reports().fired("rest"))
         hangs = release == "0.11.2"
-        assert server.ended(5 if hangs else 60) == (None if hangs else 1)
+        assert server.ended(5 if hangs else 180) == (None if hangs else 1)
         printed = server.output.read_text()
         assert [line in printed for line in DEBRIS] == [release != "0.13.1"] * 2
     assert len(program.reports().fired("rest")) == 1
