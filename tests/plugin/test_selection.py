@@ -340,6 +340,32 @@ def test_scenarios_by_node_id(inner, argument, elsewhere, monkeypatch):
     assert {v["scenario"].partition("[")[0] for v in inner.results()["verdicts"]} == {"drain.TestStop"}
 
 
+@pytest.mark.parametrize("args", [[], ["standin_scenarios/drain.py"], ["tests", "standin_scenarios"]])
+def test_conftests_around_a_virtual_environment_are_not_loaded(inner, args, monkeypatch, tmp_path_factory):
+    """The environment may be shared: what is above its site-packages belongs to somebody else."""
+    inner.scenarios("""
+        class TestOne:
+            @requirement("DRAIN-1")
+            def test_it(self, own): assert own == 1
+        """)
+    inner.write("standin_scenarios/conftest.py", "import pytest\n@pytest.fixture\ndef own(): return 1")
+    inner.write("standin_scenarios/deeper/__init__.py", "")
+    inner.scenarios(PLAIN.format("Two", "DRAIN-2"), module="deeper/more")
+    inner.write("tests/conftest.py", "import pytest\n@pytest.fixture\ndef theirs(): return 2")
+    inner.write("tests/test_own.py", "def test_own(theirs): assert theirs == 2")
+    shared = tmp_path_factory.mktemp("shared")
+    away = shared / "venv" / "site-packages"
+    away.mkdir(parents=True)
+    for folder in (shared, away.parent, away):
+        (folder / "conftest.py").write_text("raise RuntimeError('not for us')")
+    (inner.path / "standin_scenarios").rename(away / "standin_scenarios")
+    monkeypatch.setenv("STANDIN", str(away))
+    inner.pytester.syspathinsert(away)
+    assert inner.run(*args).ret == 0
+    assert inner.verdicts()["drain.TestOne::test_it"] == "pass"
+    assert ("deeper.more.TestTwo::test_it" in inner.verdicts()) == (args != ["standin_scenarios/drain.py"])
+
+
 def test_collecting_alone_writes_nothing(inner):
     inner.scenarios(TWO_CHECKS)
     result = inner.run("--collect-only", "-q")

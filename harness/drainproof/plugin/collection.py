@@ -1,99 +1,27 @@
 """How scenarios become pytest items: collected from their packages, parametrised from the target, kept together.
 
-Scenario packages have their own collectors, which take nothing from the user's configuration: modules are all that do
-not start with `_` (whatever `python_files` says), classes start with `Test`, functions with `test`, node ids begin with
-the package's name wherever it is installed. What a user's conftest does for the user's tests must not change a verdict:
-our fixtures are registered at the package itself, where they win over a conftest's fixture of the same name, and
-autouse fixtures of conftests are left out.
+What a user's conftest does for the user's tests must not change a verdict: our fixtures are registered at the package
+itself, where they win over a conftest's fixture of the same name, autouse fixtures of conftests are left out, and conftests
+around the virtual environment are not loaded.
 """
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import itertools
-import traceback
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from drainproof import requirement
 from drainproof.errors import UserError
-from drainproof.plugin import fixtures, naming
+from drainproof.plugin import naming
+from drainproof.plugin.collectors import ClassCollector, ModuleCollector, PackageCollector, package_collector
 from drainproof.plugin.packages import ScenarioPackage
 from drainproof.plugin.run import Run
 from drainproof.target.description import Target
-
-
-class PackageCollector(pytest.Directory):
-    """A scenario package, or a package in it."""
-
-    module = ""
-    """The dotted name."""
-
-    @property
-    def obj(self) -> ModuleType:
-        """Where pytest looks for fixtures that belong to this node: a module of its own, for it reads each one once."""
-        own = ModuleType(self.module)
-        vars(own).update(target=fixtures.target, experiment=fixtures.experiment, facts=fixtures.facts)
-        return own
-
-    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
-        """The modules and packages in the folder, by name; `_helpers.py` and `conftest.py` are none."""
-        if not isinstance(self.parent, PackageCollector):
-            self.session._fixturemanager.parsefactories(self)
-        for path in sorted(self.path.iterdir()):
-            if path.name.startswith(("_", ".")) or path.name == "conftest.py":
-                continue
-            if path.suffix == ".py":
-                module: ModuleCollector = ModuleCollector.from_parent(
-                    self, path=path, nodeid=f"{self.nodeid}/{path.name}"
-                )
-                module.module_name = f"{self.module}.{path.stem}"
-                yield module
-            elif (path / "__init__.py").is_file():
-                yield package_collector(
-                    self, path=path, nodeid=f"{self.nodeid}/{path.name}", module=f"{self.module}.{path.name}"
-                )
-
-
-def package_collector(parent: pytest.Collector, *, path: Path, nodeid: str, module: str) -> PackageCollector:
-    """The collector of the scenario package `module` in the folder `path`."""
-    collector: PackageCollector = PackageCollector.from_parent(parent, path=path, nodeid=nodeid)
-    collector.module = module
-    return collector
-
-
-class ModuleCollector(pytest.Module):
-    """A module of a scenario package, imported by its real name whatever the import mode is."""
-
-    module_name = ""
-
-    def _getobj(self) -> ModuleType:
-        try:
-            return importlib.import_module(self.module_name)
-        except Exception as error:
-            raise self.CollectError(
-                f"scenario module {self.module_name} cannot be imported:\n{traceback.format_exc(limit=-5)}"
-            ) from error
-
-    def classnamefilter(self, name: str) -> bool:
-        """Whether a class of this name holds checks."""
-        return name.startswith("Test")
-
-    def funcnamefilter(self, name: str) -> bool:
-        """Whether a function of this name is a test."""
-        return name.startswith("test")
-
-
-class ClassCollector(pytest.Class):
-    """A scenario class of a scenario package."""
-
-    classnamefilter = ModuleCollector.classnamefilter
-    funcnamefilter = ModuleCollector.funcnamefilter
 
 
 class Collection:
@@ -108,6 +36,36 @@ class Collection:
         for package in self.run.packages:
             if path.name == package.folder.name and path.resolve() == package.folder.resolve():
                 return package_collector(parent, path=path, nodeid=package.nodeid, module=package.module)
+        return None
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_make_collect_report(
+        self, collector: pytest.Collector
+    ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+        """Keeps conftests out that lie around a virtual environment elsewhere: they are nobody's who runs this.
+
+        pytest loads each one above a folder that it collects, unless it is above the root folder too.
+        """
+        manager = self.run.config.pluginmanager
+        usual = manager._confcutdir
+        cut = self._cut(collector)
+        if cut is None or usual is None or usual in cut.parents:
+            return (yield)
+        manager._confcutdir = cut
+        try:
+            return (yield)
+        finally:
+            manager._confcutdir = usual
+
+    def _cut(self, collector: pytest.Collector) -> Path | None:
+        """The folder above which no conftest may be loaded: the scenario package's, also for the folders above it."""
+        inside = [node for node in collector.listchain() if isinstance(node, PackageCollector)]
+        if inside:
+            return inside[0].path
+        if isinstance(collector, pytest.Directory) and not isinstance(collector, pytest.Session):
+            for package in self.run.packages:
+                if collector.path.resolve() in package.folder.resolve().parents:
+                    return collector.path / package.folder.name
         return None
 
     @pytest.hookimpl(tryfirst=True)
