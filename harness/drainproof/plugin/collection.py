@@ -1,8 +1,8 @@
 """How scenarios become pytest items: collected from their packages, parametrised from the target, kept together.
 
 What a user's conftest does for the user's tests must not change a verdict: our fixtures are registered at the package
-itself, where they win over a conftest's fixture of the same name, autouse fixtures of conftests are left out, and conftests
-around the virtual environment are not loaded.
+itself, where they win over a conftest's fixture of the same name, autouse fixtures of conftests are left out, and
+conftests around the virtual environment are not loaded.
 """
 
 from __future__ import annotations
