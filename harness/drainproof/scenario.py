@@ -47,7 +47,7 @@ from drainproof.faults.signals import Recipient, SignalFault
 from drainproof.faults.start_method import Method, StartMethodSet
 from drainproof.faults.startup import FatalRequest, LoadFailure, PortTaken
 from drainproof.faults.windows import ConsoleEventFault, WindowsLoop
-from drainproof.load.plan import Closed, Connections, Hold, Idle, Once, SlowReader, SlowWriter, Steady, Stream
+from drainproof.load.plan import Closed, Connections, Hold, Idle, Once, Protocol, SlowReader, SlowWriter, Steady, Stream
 from drainproof.observe import Observer, UntilGone, UntilGoneOrServing, UntilGoneWithoutIdle, UntilStarted
 from drainproof.target.description import Policy, Target
 from drainproof.target.windows import ConsoleEvent
@@ -208,12 +208,14 @@ def exception(
     later: float | None = None,
     probability: float | None = None,
     only_requests: bool = False,
+    protocol: Protocol | None = None,
 ) -> ExceptionFault:
     """An exception inside the target at `site`: a role ("handler", "main", …) or "module:qualified.name".
 
     `raises`: a built-in exception by name, or "module:Class"; `shots`: how often. Without `call` (at the n-th call
     from the start on), `later` (seconds after the start of the process) and `probability` (of each call) it comes on
-    command. `only_requests`: never where a health probe is served.
+    command. `only_requests`: never where a health probe is served; with `protocol`: only where one of its
+    requests is.
     """
     return ExceptionFault(
         site=site,
@@ -223,6 +225,7 @@ def exception(
         later=later,
         probability=probability,
         only_requests=only_requests,
+        protocol=protocol,
     )
 
 

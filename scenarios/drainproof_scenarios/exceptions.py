@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from drainproof.evidence import RequestSet
+from drainproof.load.ledger import RequestRecord
 from drainproof.scenario import (
     GRPC_FAST,
     GRPC_SLOW,
@@ -62,7 +63,7 @@ class TestExceptionInHandler:
         """The experiment: three requests of many raise."""
         return experiment.run(
             load=_load(experiment),
-            faults=[at_steady_state(exception("handler", shots=SHOTS, only_requests=True))],
+            faults=[at_steady_state(exception("handler", shots=SHOTS, only_requests=True, protocol="http"))],
             workers=workers,
             observe=UntilGoneOrServing(),
         )
@@ -87,7 +88,7 @@ class TestExitInHandler:
         raises = "asyncio:CancelledError" if raised == "CancelledError" else raised
         return experiment.run(
             load=_load(experiment),
-            faults=[at_steady_state(exception("handler", raises=raises, only_requests=True))],
+            faults=[at_steady_state(exception("handler", raises=raises, only_requests=True, protocol="http"))],
             workers=workers,
             observe=UntilGoneOrServing(),
         )
@@ -292,8 +293,16 @@ def _hurt(evidence: Evidence) -> RequestSet:
     return evidence.requests.where(lambda j: j.fate not in ("right", "unfinished", "crossing"))
 
 
+GRPC_5XX = (2, 13, 14, 15)
+"""gRPC's words for a 5xx: UNKNOWN, INTERNAL, UNAVAILABLE, DATA_LOSS. None of them blames the client."""
+
+
 def _with_5xx(requests: RequestSet) -> RequestSet:
-    return requests.where(lambda j: j.record.answered and (j.record.status or 0) >= 500)
+    def failed_at_the_server(record: RequestRecord) -> bool:
+        status = record.status or 0
+        return record.answered and (status in GRPC_5XX if record.protocol == "grpc" else status >= 500)
+
+    return requests.where(lambda j: failed_at_the_server(j.record))
 
 
 def _fails_alone(evidence: Evidence, facts: Facts) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from drainproof import requirement
+from drainproof.faults.exceptions import ExceptionFault
 from drainproof.target.manifest import load_target
 from drainproof.verdict import OUTCOMES
 
@@ -295,3 +296,14 @@ with grpc.insecure_channel(f"127.0.0.1:{sys.argv[1]}") as channel:
     tensor.contents.bytes_contents.append(b"three")
     print(services.GRPCInferenceServiceStub(channel).ModelInfer(request, timeout=10))
 """
+
+
+def test_an_exception_in_a_handler_is_meant_for_the_requests_of_one_protocol() -> None:
+    # Over gRPC, the same exception costs KServe more than over HTTP: the verdict must not depend on who comes first.
+    target = load_target(KSERVE / "0.21.0")
+    http = ExceptionFault(site="handler", only_requests=True, protocol="http").paths(target)
+    grpc = ExceptionFault(site="handler", only_requests=True, protocol="grpc").paths(target)
+    assert http == ("/v1/models/echo:predict",)
+    assert grpc == ("/inference.GRPCInferenceService/ModelInfer",)
+    assert set(ExceptionFault(site="handler", only_requests=True).paths(target) or ()) == {*http, *grpc}
+    assert ExceptionFault(site="handler").paths(target) is None

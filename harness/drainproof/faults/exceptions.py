@@ -14,6 +14,7 @@ from drainproof.errors import UserError
 from drainproof.faults.bench import Bench, Trigger
 from drainproof.faults.moments import SteadyState
 from drainproof.faults.reading import read_sockets
+from drainproof.load.plan import Protocol
 from drainproof.shim.reports import ShimReports
 from drainproof.shim.session import FailPoint
 from drainproof.target.description import OwnFailPoint, Target
@@ -51,6 +52,8 @@ class ExceptionFault:
     """Its name in the evidence, where that is not the site."""
     only_requests: bool = False
     """Only where a declared request is served, as far as the place can tell; never for a health probe."""
+    protocol: Protocol | None = None
+    """With `only_requests`: only where one of this protocol is served."""
 
     def __post_init__(self) -> None:
         """Raises UserError for times that contradict each other."""
@@ -91,10 +94,15 @@ class ExceptionFault:
         """The name in the shim's plan."""
         return self.known_as or self.site
 
+    def paths(self, target: Target) -> tuple[str, ...] | None:
+        """URL paths and gRPC methods that it is meant for, without queries; None: all."""
+        requests = [r for r in target.requests if self.protocol in (None, r.protocol) and "{" not in r.path]
+        paths = tuple(dict.fromkeys(r.path.partition("?")[0] for r in requests))
+        return paths if self.only_requests and paths else None
+
     def prepare(self, bench: Bench) -> None:
         """Arms the fail point."""
         target = bench.target
-        paths = tuple(dict.fromkeys(r.path.partition("?")[0] for r in target.requests if "{" not in r.path))
         bench.shim().arm(
             FailPoint(
                 name=self.name,
@@ -103,7 +111,7 @@ class ExceptionFault:
                 message=MESSAGE,
                 when=self.when,
                 shots=self.shots,
-                paths=paths if self.only_requests and paths else None,
+                paths=self.paths(target),
             )
         )
 
