@@ -87,10 +87,12 @@ class _Session:
     """The phrase of the class's first failure; a smaller case must fail in the same way."""
     stop_shrinking: float = 0.0
     hung: bool = False
+    tried: bool = False
+    """A case of this class was judged."""
 
     def begin(self) -> None:
         """A new class."""
-        self.failing, self.stop_shrinking, self.hung = None, 0.0, False
+        self.failing, self.stop_shrinking, self.hung, self.tried = None, 0.0, False, False
 
     def try_case(self, case: Case) -> None:
         """The test that Hypothesis runs. Raises _Failed where the outcome is wrong."""
@@ -99,6 +101,7 @@ class _Session:
             if self._over():
                 return
             self.known[key] = self._send(case)
+        self.tried = True
         wrong = self.known[key]
         if wrong is None or (self.failing is not None and wrong != self.failing):
             return
@@ -165,16 +168,17 @@ def run(plan: FuzzPlan) -> dict[str, Any]:
     with (Path(plan.folder) / FILE).open("a", encoding="utf-8", buffering=1) as file:
         session = _Session(plan=plan, write=lambda line: _write(file, line))
         done = []
-        for name, strategy in strategies(base).items():
+        planned = strategies(base)
+        for name, strategy in planned.items():
             session.begin()
-            before = session.sent
             with contextlib.suppress(_Failed):  # it is in the file
                 seed(plan.seed)(quietly(given(strategy)(session.try_case)))()
-            if session.sent > before:
+            if session.tried:
                 done.append(name)
     return {
         "cases": session.sent,
         "classes": done,
+        "planned": list(planned),
         "hypothesis": hypothesis.__version__,
         "json": base.value is not None,
     }

@@ -26,8 +26,8 @@ connections that broke only when their keep-alive time-out (often 5 s) is over."
 SETTLE = 30.0
 """Seconds that descriptors get to be closed in any case."""
 
-BUDGET = 120.0
-"""Seconds after which no further crowd is begun."""
+BUDGET = 300.0
+"""Seconds after which no further crowd is begun. Most servers need five; who works on one request at a time, twenty."""
 
 
 @dataclass(frozen=True, kw_only=True)
