@@ -334,3 +334,12 @@ class TestKeptConnections:
         server.close()
         assert server.connections == 1 and len({r.port for r in records}) == 1
         assert sorted((r.sequence, r.cause) for r in records) == [(1, "eof"), (2, "eof"), (3, "eof")]
+
+    def test_calls_that_wait_for_one_are_refused_with_it(self, engine: LoadEngine, path: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        plan = plan_for(port, Steady(name="calls", request="fast", rate=200, connections="shared"))
+        with engine.run(plan=plan, ledger=path) as run:
+            soon(run, lambda p: p.recorded >= 200)
+            records = finished(run).requests
+        assert {(r.phase, r.cause, r.reused) for r in records} == {("connect", "refused", False)}

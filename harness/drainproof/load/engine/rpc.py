@@ -170,6 +170,9 @@ class RpcConnection:
     def _settle(self, call: Call, messages: list[bytes], count: int) -> None:
         """Says in the attempt how the call ended, as the wire has it."""
         attempt, tap = call.attempt, self.tap
+        if tap.connected is None:
+            attempt.reused = False  # it waited for the connection together with the first call
+            attempt.phase = "connect"
         if not attempt.reused:
             attempt.connect_start, attempt.connected = tap.connect_start, tap.connected
         attempt.port = attempt.port or tap.port

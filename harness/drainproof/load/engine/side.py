@@ -37,7 +37,7 @@ class Side:
     def read(self) -> None:
         """Reads from now on."""
         if self.sock is not None and not self._reader.active:
-            self._reader.start(self._on_readable)
+            self._reader.start(self.read_now)
 
     def stop_reading(self) -> None:
         """Reads no more for now."""
@@ -88,19 +88,22 @@ class Side:
             self.sock.close()
             self.sock = None
 
-    def _on_readable(self) -> None:
-        assert self.sock is not None
+    def read_now(self) -> bool:
+        """Reads once and hands over what there is. False if there is nothing."""
+        if self.sock is None:
+            return False
         try:
             data = self.sock.recv(PIECE)
         except BlockingIOError:
-            return
+            return False
         except OSError as error:
             self.stop_reading()
             self._on_data(None, errno.errorcode.get(error.errno or 0, str(error)))
-            return
+            return True
         if not data:
             self.stop_reading()
         self._on_data(data or None, None)
+        return True
 
     def _on_writable(self) -> None:
         assert self.sock is not None

@@ -50,13 +50,15 @@ _numbers = itertools.count()
 class Exchange:
     """One call on a tap: what the frames tell of it. It also fills in the attempt's times and sizes."""
 
-    __slots__ = ("attempt", "beyond", "ended", "messages", "on_left", "reset", "stream")
+    __slots__ = ("attempt", "beyond", "ended", "messages", "on_left", "position", "reset", "stream")
 
     def __init__(self, attempt: Attempt, on_left: Callable[[], None]) -> None:
         """`on_left` is called when the request's first frame leaves."""
         self.attempt = attempt
         self.on_left = on_left
         self.stream = 0
+        self.position = 0
+        """How much had been sent on the connection when the request was complete."""
         self.messages = MessageCounter()
         self.ended: float | None = None
         """When the answer's last frame came, the one with the status."""
@@ -127,7 +129,7 @@ class Tap:
         if attempt.send_start is None or far is None or far.sock is None or self._base is None:
             return None
         count = bytes_acknowledged(far.sock)
-        if count is not None and count - self._base >= self._handed_over and attempt.sent is not None:
+        if count is not None and count - self._base >= exchange.position and attempt.sent is not None:
             return True
         return None if count is None or attempt.cause == "reset" else False
 
@@ -231,8 +233,10 @@ class Tap:
                 if frame.ends_stream:
                     self._leaving.append(found)
         self._handed_over += len(data)
+        for exchange in self._leaving:
+            exchange.position = exchange.position or self._handed_over
         if not far.send(data):
-            return self._lose("reset", "EPIPE")
+            return self._on_broken(far)
         if begun and far.sock is not None and has_hung_up(far.sock):
             for exchange in begun:
                 exchange.attempt.crossed = True
@@ -244,6 +248,12 @@ class Tap:
         for exchange in begun:
             exchange.on_left()
         return None
+
+    def _on_broken(self, far: Side) -> None:
+        """The connection is gone; what the target had sent before that still counts."""
+        while self.lost is None and far.read_now():
+            pass
+        self._lose("reset", "EPIPE")
 
     def _on_client_gone(self) -> None:
         """The library has closed its side. After a GOAWAY that is what the target has asked for."""
