@@ -36,10 +36,15 @@ def no_debris(evidence: Evidence, facts: Facts) -> None:
 
 
 def exit_facts(evidence: Evidence) -> dict[str, Any]:
-    """When it ended, counted from the first fault; and what is not a server in front of it, if anything is."""
+    """When it ended, counted from the first fault; what is not a server in front of it, if anything is.
+
+    And, of several workers, how many were seen to serve before: not all of them may have been held to the rule.
+    """
     main = evidence.fault.get("main") or {"is": "server"}
     note = {} if main["is"] == "server" else {"main_process": main["note"]}
-    return {"exit_after_s": rounded(evidence.exit_after), **note}
+    servers = evidence.find("servers") if evidence.workers > 1 else None
+    seen = {"serving_processes": len(servers["pids"]), "declared_workers": servers["declared"]} if servers else {}
+    return {"exit_after_s": rounded(evidence.exit_after), **note, **seen}
 
 
 def rounded(value: float | None) -> float | None:
