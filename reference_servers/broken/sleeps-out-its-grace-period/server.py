@@ -10,8 +10,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "conforming"))
 
 import model_server
 
-NEARLY = 3.0
-"""Seconds after the stop signal."""
+NEARLY = 0.0 if sys.platform == "win32" else 3.0
+"""Seconds after the stop signal; what Windows makes of a late end is not what is broken here."""
 
 
 class Server(model_server.Server):
