@@ -362,6 +362,8 @@ class _Run:
         self.bench.instance = instance
         self.recorder.event("launch", t=instance.started, pid=instance.pid)
         self.bench.last = instance.started
+        if self.facilities.versions:  # known from an earlier start, so that what never serves has them too
+            self.recorder.event("environment", **self.facilities.versions)
         return instance
 
     def _start_up(self) -> None:
@@ -378,7 +380,7 @@ class _Run:
         self.progress(f"ready after {seconds:.1f} s")
         if not self.facilities.versions:
             self.facilities.versions.update(environment.describe_python(pid=_serving_pid(bench)))
-        self.recorder.event("environment", **self.facilities.versions)
+            self.recorder.event("environment", **self.facilities.versions)
 
     def _load(self, cleanup: ExitStack) -> None:
         bench = self.bench
