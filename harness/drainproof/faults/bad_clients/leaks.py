@@ -2,11 +2,14 @@
 
 A leak is growth that goes on as long as clients vanish. Growth by itself is none: a pool fills up, an allocator keeps
 what was once needed, and Python's collector of cycles waits until a quarter of all objects is new. So the series comes
-in blocks of rounds, and is continued while it looks like a leak:
+in blocks of rounds, with a reading at rest (after time to close and forget) at the end of each, and is continued while
+it looks like a leak:
 
-* descriptors and threads leak where *every block* added more than `SPARE` of them. They are read at rest, at the end of
-  a block, after time to close them;
-* memory leaks where *every round* added more than `MEMORY` bytes for each client that vanished in it.
+* descriptors and threads leak where *every block* added more than `SPARE` of them from rest to rest;
+* memory leaks where *every block after the first* added more than `MEMORY` bytes for each client from rest to rest, and
+  all its rounds but one did. Both, because one large step (an allocator that keeps 8 MB) makes a block grow but not its
+  rounds, and connections that are held for some seconds make the rounds grow but not the block. The first block only
+  arouses suspicion, by its last rounds: a leak begins in what the allocator has to spare, and is not seen there.
 
 What this cannot see: a leak of less than `MEMORY` for each client. On servers that do not leak, up to 3.5 KiB were
 measured for each client over thousands of clients until the collector came; see docs/explanation/bad-clients.md.
@@ -24,6 +27,9 @@ SPARE = 8
 MEMORY = 8192
 """Bytes for each client below which growth is not told from what allocators and collectors do."""
 
+SUSPICIOUS = 3
+"""Rounds at the end of the first block that must have grown for a second one to follow."""
+
 MOST = 4
 """A series that looks like a leak is continued to at most so many blocks."""
 
@@ -32,21 +38,38 @@ Reading = Mapping[str, Any]
 
 
 def found(readings: Sequence[Reading]) -> dict[str, str]:
-    """What leaks, with a phrase that says how: a subset of `descriptors`, `threads`, `memory`."""
-    leaks = {}
+    """What leaks, with a phrase that says how: a subset of `descriptors`, `threads`, `memory`.
+
+    After the first block: what makes another one worth while.
+    """
     rest = [reading for reading in readings if reading["at_rest"]]
+    if len(rest) < 2:
+        return {}
+    leaks = {}
     for what in ("descriptors", "threads"):
-        steps = [b[what] - a[what] for a, b in pairwise(rest)]
-        if steps and min(steps) > SPARE:
+        if min(b[what] - a[what] for a, b in pairwise(rest)) > SPARE:
             leaks[what] = f"{rest[0][what]} {what} became {rest[-1][what]}"
-    steps = memory_steps(readings)
-    if steps and min(steps) > MEMORY:
-        first, last = readings[0], readings[-1]
-        each = (last["memory"] - first["memory"]) / (last["vanished"] - first["vanished"])
-        leaks["memory"] = f"{each / 1024:.1f} KiB of memory were kept for each of them"
+    if _memory_leaks(readings, len(rest) - 1):
+        leaks["memory"] = f"{_step(rest[0], rest[-1]) / 1024:.1f} KiB of memory were kept for each of them"
     return leaks
 
 
 def memory_steps(readings: Sequence[Reading]) -> list[int]:
     """Bytes of memory that each round added for each client that vanished in it."""
-    return [round((b["memory"] - a["memory"]) / max(1, b["vanished"] - a["vanished"])) for a, b in pairwise(readings)]
+    return [_step(before, after) for before, after in pairwise(readings)]
+
+
+def _memory_leaks(readings: Sequence[Reading], blocks: int) -> bool:
+    steps = memory_steps(readings)
+    if blocks == 1:
+        return min(steps[-SUSPICIOUS:]) > MEMORY
+    ends = [index for index, reading in enumerate(readings) if reading["at_rest"]]
+    return all(
+        _step(readings[begin], readings[end]) > MEMORY
+        and sum(step > MEMORY for step in steps[begin:end]) >= end - begin - 1
+        for begin, end in pairwise(ends[1:])
+    )
+
+
+def _step(before: Reading, after: Reading) -> int:
+    return round((after["memory"] - before["memory"]) / max(1, after["vanished"] - before["vanished"]))
