@@ -105,6 +105,44 @@ def test_sigterm_ends_a_run_in_order_and_says_so(inner):
     assert inner.verdicts() == {"drain.TestIt::test_one": "pass"}
 
 
+def test_processes_that_a_test_forks_end_by_sigterm_as_ever(inner):
+    inner.scenarios("""
+        import multiprocessing, time
+        class TestIt:
+            @requirement("DRAIN-1")
+            def test_it(self):
+                child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+                child.start()
+                child.terminate()
+                child.join()
+                assert child.exitcode == -15
+        """)
+    assert inner.run_apart().ret == 0
+
+
+def test_sigterm_in_the_moment_of_a_fork_is_not_lost(inner):
+    inner.write(
+        "conftest.py",
+        """
+        import os, signal
+        os.register_at_fork(before=lambda: os.kill(os.getpid(), signal.SIGTERM) if os.path.exists("armed") else None)
+        """,
+    )
+    inner.scenarios("""
+        import os, time
+        class TestIt:
+            @requirement("DRAIN-1")
+            def test_it(self):
+                open("armed", "w").close()
+                if os.fork() == 0:
+                    os._exit(0)
+                time.sleep(60)
+        """)
+    result = inner.run_apart()
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(["!* drainproof.*.Terminated: SIGTERM came during drain.TestIt*"])
+
+
 def test_each_run_has_evidence_of_its_own_and_nothing_is_lost(inner):
     inner.scenarios(TWO.format("pass"))
     inner.run()

@@ -93,6 +93,6 @@ def _missing_fixture(item: pytest.Item) -> str | None:
 
 def _imports_drainproof(item: pytest.Item) -> bool:
     """Whether the test's module does: in one that does not, a missing fixture of such a name is somebody's mistake."""
-    values = vars(getattr(item, "module", object)).values()
+    values = vars(getattr(item, "module", None) or object).values()
     names = (getattr(value, "__module__", None) or getattr(value, "__name__", "") for value in values)
     return any(str(name).partition(".")[0] == "drainproof" for name in names)

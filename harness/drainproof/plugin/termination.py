@@ -2,10 +2,15 @@
 
 By default it would kill pytest in silence; the keepers end the targets then, but nobody is told. Only the process that
 controls the session does this, and only where nobody else has taken the signal.
+
+A process that a test forks must die of SIGTERM as it would without us (`multiprocessing` ends its children by it).
+Python forgets a signal that reaches a child right after the fork and has a handler in Python, so the signal is held back
+around a fork until the child has the default action again. What is executed (`subprocess`) has that anyway.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from types import FrameType
@@ -26,12 +31,16 @@ class Termination:
         self._run = run
         self._ours = False
         self._came = False
+        self._forking = threading.local()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:
         """From now on there may be a target."""
         in_main_thread = threading.current_thread() is threading.main_thread()
         if in_main_thread and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            os.register_at_fork(
+                before=self._before_fork, after_in_parent=self._after_fork, after_in_child=self._in_child
+            )
             signal.signal(signal.SIGTERM, self._end)
             self._ours = True
 
@@ -50,3 +59,20 @@ class Termination:
         where = f" during {scenario.id}" if scenario is not None else ""
         ended = ", the target was ended" if self._run.archive is None else ""
         raise Terminated(f"SIGTERM came{where}{ended}")
+
+    def _before_fork(self) -> None:
+        self._forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM]) if self._ours else None
+
+    def _after_fork(self) -> None:
+        mask = getattr(self._forking, "mask", None)
+        if mask is None:
+            return
+        try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        except Terminated:  # it came during the fork; what is raised here would be ignored, so it has to come once more
+            self._came = False
+            threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGTERM)).start()
+
+    def _in_child(self) -> None:
+        self.pytest_unconfigure()
+        self._after_fork()
