@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.real.runs import Run, judge, run
+from tests.real.runs import ROOT, Run, environment, judge, pytest_command, run
 
 SERVER = Path(__file__).resolve().parents[1] / "servers" / "inside" / "server.py"
 
@@ -125,3 +126,42 @@ def test_a_preset_start_method(tmp_path: Path, preset: str) -> None:
     done = run(target(tmp_path / "t"), report=tmp_path / "r", arguments=arguments, timeout=120)
     assert the_verdict(done)[0] == "pass", done.output
     assert "before the first line of the target" in done.results["verdicts"][0]["facts"]["given"]
+
+
+OWN = (
+    POINTS
+    + """
+[[fail_points.own]]
+name = "first-requests"
+at = "app:Model.predict"
+raises = "MemoryError"
+call = 3
+shots = 2
+[[fail_points.own]]
+name = "stop-while-serving"
+at = "app:stop"
+"""
+)
+
+
+def test_exceptions_of_the_owners_choice_are_scenarios(tmp_path: Path) -> None:
+    arguments = ("-k", "TestOwnFailPoint")
+    done = run(target(tmp_path / "t", points=OWN), report=tmp_path / "r", arguments=arguments, timeout=120)
+    verdicts = {v["scenario"]: (v["verdict"], v["summary"]) for v in done.results["verdicts"]}
+    assert list(verdicts) == [
+        "exceptions.TestOwnFailPoint[1w-first-requests]",
+        "exceptions.TestOwnFailPoint[1w-stop-while-serving]",
+    ], done.output
+    survived, never_reached = verdicts.values()
+    # The first call may be the one that finds out whether the server is ready: it then fails and is asked again.
+    assert survived[0] == "pass", done.output
+    assert never_reached[0] == "inconclusive" and "was never reached" in never_reached[1], done.output
+
+
+def test_a_target_without_such_exceptions_has_no_such_scenario(tmp_path: Path) -> None:
+    arguments = ("-k", "TestOwnFailPoint or (TestModelRaises)", "--collect-only", "-q")
+    folder = target(tmp_path / "t")
+    command = pytest_command(f"--target={folder}", f"--report-dir={tmp_path / 'r'}", *arguments)
+    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60, check=False)
+    assert "TestModelRaises" in done.stdout
+    assert "TestOwnFailPoint" not in done.stdout

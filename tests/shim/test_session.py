@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from drainproof.errors import HarnessError, Inconclusive, Unsupported, UserError
+from drainproof.shim import session as session_module
 from drainproof.shim.reports import ShimReports
 from drainproof.shim.session import INSIDE, FailPoint, ShimSession
 
@@ -85,6 +86,21 @@ def test_two_fail_points_of_one_name_are_refused(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "shim").write_text("a file")
     with pytest.raises(HarnessError, match="cannot write the shim's plan"):
+        ShimSession(folder=tmp_path / "shim").install()
+
+
+def test_a_shim_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "INSIDE", tmp_path / "nothing")
+    with pytest.raises(HarnessError, match=r"the shim is missing: .*install drainproof again"):
+        ShimSession(folder=tmp_path / "shim").install()
+
+
+def test_a_shim_that_python_cannot_find_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside = tmp_path / "a:b"
+    inside.mkdir()
+    (inside / "sitecustomize.py").touch()
+    monkeypatch.setattr(session_module, "INSIDE", inside)
+    with pytest.raises(HarnessError, match="PYTHONPATH takes no folder with ':'"):
         ShimSession(folder=tmp_path / "shim").install()
 
 
