@@ -72,6 +72,22 @@ SCENARIOS = [
     *(f"drain.TestSecondSignal[{stop}-{workers}]" for stop in STOPS for workers in ("1w", "2w")),
     "start.TestPortTaken[1w-http]",
     "start.TestSigtermDuringStartUp[at-once-2w]",
+    *(
+        f"{scenario}-{workers}]"
+        for workers in ("1w", "2w")
+        for scenario in (
+            "exceptions.TestExitInHandler[SystemExit",
+            "exceptions.TestMainCoroutine[idle",
+            "exceptions.TestMainCoroutine[busy",
+            "exceptions.TestProtocolTask[rest-idle",
+            "exceptions.TestProtocolTask[grpc-busy",
+            "exceptions.TestInTheLoop[callback",
+            "exceptions.TestStopPath[SIGTERM",
+            "start_methods.TestStartMethodPreset[spawn",
+        )
+    ),
+    "windows.TestStartAndCtrlC[1w]",
+    "windows.TestCtrlBreak[2w]",
 ]
 
 
@@ -103,6 +119,18 @@ def test_no_two_truths_contradict_each_other(release: str) -> None:
         ("0.21.0", "drain.TestStopUnderLoad[SIGTERM-main-2w]", "DRAIN-10", "pass"),
         ("0.13.1", "drain.TestStopUnderLoad[SIGINT-group-1w]", "DRAIN-1", "pass"),
         ("0.21.0", "drain.TestStopUnderLoad[SIGINT-group-1w]", "EXIT-1", "pass"),
+        ("0.11.2", "exceptions.TestProtocolTask[rest-idle-1w]", "EXC-4", "fail"),
+        ("0.11.2", "exceptions.TestProtocolTask[rest-idle-1w]", "EXIT-5", "fail"),
+        ("0.13.1", "exceptions.TestProtocolTask[rest-idle-1w]", "EXC-4", "pass"),
+        ("0.13.1", "exceptions.TestProtocolTask[rest-idle-1w]", "EXIT-5", "pass"),
+        ("0.15.2", "exceptions.TestProtocolTask[rest-idle-1w]", "EXC-4", "pass"),
+        ("0.15.2", "exceptions.TestProtocolTask[rest-idle-1w]", "EXIT-5", "fail"),
+        ("0.13.1", "start_methods.TestStartMethodPreset[taken-2w]", "START-5", "fail"),
+        ("0.15.2", "start_methods.TestStartMethodPreset[taken-2w]", "START-5", "pass"),
+        ("0.13.1", "windows.TestStartAndCtrlC[1w]", "WIN-1", "fail"),
+        ("0.21.0", "windows.TestStartAndCtrlC[1w]", "WIN-1", "pass"),
+        ("0.11.2", "exceptions.TestInTheLoop[callback-1w]", "EXC-4", "pass"),
+        ("0.13.1", "exceptions.TestInTheLoop[callback-1w]", "EXIT-5", "fail"),
     ],
 )
 def test_the_promised_truths_are_among_them(release: str, scenario: str, id: str, verdict: str) -> None:
