@@ -252,6 +252,12 @@ def test_modules_are_loaded_as_without_us(tmp_path: Path) -> None:
             results.append(str(problem))
         importlib.reload(fragile)
         results.append(fragile.function())
+        import faulthandler, pwd, xxsubtype  # built in, as `time`, and not imported yet
+        try:
+            faulthandler.is_enabled()
+        except RuntimeError as problem:
+            results.append(str(problem))
+        results.append(any("drainproof" in repr(finder) for finder in sys.meta_path))
         print(json.dumps(results))
         """,
         fragile="""
@@ -264,8 +270,18 @@ def test_modules_are_loaded_as_without_us(tmp_path: Path) -> None:
     program.arm("fragile", "fragile:function")
     program.arm("os", "os:getcwdb")  # imported before the shim
     program.arm("time", "time:sleep")  # built in
-    assert program.run(sys.executable) == [False, "SourceFileLoader", False, True, "injected: fragile", "served"]
-    assert {report["fault"] for report in program.reports().all("armed")} == {"fragile", "os", "time"}
+    program.arm("builtin", "faulthandler:is_enabled")
+    assert program.run(sys.executable) == [
+        False,
+        "SourceFileLoader",
+        False,
+        True,
+        "injected: fragile",
+        "served",
+        "injected: builtin",
+        False,
+    ]
+    assert {report["fault"] for report in program.reports().all("armed")} == {"fragile", "os", "time", "builtin"}
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,8 @@ def fulfil(name: str, module: ModuleType) -> None:
     """Call the hooks that wait for `name`. Each is called once, also when the module is imported again."""
     for hook in _hooks.pop(name, ()):
         _call(hook, module)
+    if not _hooks:
+        sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Finder)]
 
 
 def _call(hook: Hook, module: ModuleType) -> None:
@@ -70,11 +72,20 @@ def _tell_us(spec: Any) -> None:
         return
 
     def exec_module(module: ModuleType) -> None:
-        loader.__dict__.pop("exec_module", None)
+        getattr(spec.loader, "__dict__", {}).pop("exec_module", None)
         execute(module)
         fulfil(spec.name, module)
 
-    try:
-        loader.exec_module = exec_module
-    except (AttributeError, TypeError):  # a class, as for built-in and frozen modules, or one with slots
-        channel.report("trouble", text="cannot watch the import of {}: {!r}".format(spec.name, loader))
+    if isinstance(loader, type) or not hasattr(loader, "__dict__"):  # shared by all built-in or frozen modules
+        spec.loader = loader = _Loader(loader)
+    loader.exec_module = exec_module
+
+
+class _Loader:
+    """Stands before a loader whose methods cannot be replaced."""
+
+    def __init__(self, loader: Any) -> None:
+        self._loader = loader
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
