@@ -6,10 +6,11 @@ in blocks of rounds, with a reading at rest (after time to close and forget) at 
 it looks like a leak:
 
 * descriptors and threads leak where *every block* added more than `SPARE` of them from rest to rest;
-* memory leaks where *every block after the first* added more than `MEMORY` bytes for each client from rest to rest, and
-  all its rounds but one did. Both, because one large step (an allocator that keeps 8 MB) makes a block grow but not its
-  rounds, and connections that are held for some seconds make the rounds grow but not the block. The first block only
-  arouses suspicion, by its last rounds: a leak begins in what the allocator has to spare, and is not seen there.
+* memory leaks where *every block* grew in the median of its rounds by more than `MEMORY` bytes for each client, and
+  every block after the first by as much from rest to rest as well. The median, because a single large answer that the
+  allocator keeps, or gives back, moves one round by megabytes; from rest to rest, because connections that are held for
+  some seconds make the rounds grow but not the block. The first block only arouses suspicion: a leak begins in what
+  the allocator has to spare.
 
 What this cannot see: a leak of less than `MEMORY` for each client. On servers that do not leak, up to 3.5 KiB were
 measured for each client over thousands of clients until the collector came; see docs/explanation/bad-clients.md.
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from statistics import median
 from typing import Any
 
 SPARE = 8
@@ -27,10 +29,7 @@ SPARE = 8
 MEMORY = 8192
 """Bytes for each client below which growth is not told from what allocators and collectors do."""
 
-SUSPICIOUS = 3
-"""Rounds at the end of the first block that must have grown for a second one to follow."""
-
-MOST = 4
+MOST = 3
 """A series that looks like a leak is continued to at most so many blocks."""
 
 Reading = Mapping[str, Any]
@@ -49,7 +48,7 @@ def found(readings: Sequence[Reading]) -> dict[str, str]:
     for what in ("descriptors", "threads"):
         if min(b[what] - a[what] for a, b in pairwise(rest)) > SPARE:
             leaks[what] = f"{rest[0][what]} {what} became {rest[-1][what]}"
-    if _memory_leaks(readings, len(rest) - 1):
+    if _memory_leaks(readings):
         leaks["memory"] = f"{_step(rest[0], rest[-1]) / 1024:.1f} KiB of memory were kept for each of them"
     return leaks
 
@@ -59,17 +58,14 @@ def memory_steps(readings: Sequence[Reading]) -> list[int]:
     return [_step(before, after) for before, after in pairwise(readings)]
 
 
-def _memory_leaks(readings: Sequence[Reading], blocks: int) -> bool:
+def _memory_leaks(readings: Sequence[Reading]) -> bool:
     steps = memory_steps(readings)
-    if blocks == 1:
-        return min(steps[-SUSPICIOUS:]) > MEMORY
     ends = [index for index, reading in enumerate(readings) if reading["at_rest"]]
-    return all(
-        _step(readings[begin], readings[end]) > MEMORY
-        and sum(step > MEMORY for step in steps[begin:end]) >= end - begin - 1
-        for begin, end in pairwise(ends[1:])
-    )
+    grows = [median(steps[begin:end]) > MEMORY for begin, end in pairwise(ends)]
+    stays = [_step(readings[begin], readings[end]) > MEMORY for begin, end in pairwise(ends[1:])]
+    return all(grows) and all(stays)
 
 
 def _step(before: Reading, after: Reading) -> int:
-    return round((after["memory"] - before["memory"]) / max(1, after["vanished"] - before["vanished"]))
+    grown, clients = int(after["memory"] - before["memory"]), int(after["vanished"] - before["vanished"])
+    return round(grown / max(1, clients))
