@@ -33,9 +33,10 @@ class Running:
     ) -> None:
         self.target = load_target(folder)
         self.workers = workers or max(self.target.workers)
-        self.reservation = reserve()
-        self.port = port or self.reservation["http"]
-        arguments: dict[str, Any] = {"ports": {"http": self.port}, "workers": self.workers, "tmp": tmp}
+        self.reservation = reserve(names=self.target.ports)
+        self.ports = {name: self.reservation[name] for name in self.target.ports} | ({"http": port} if port else {})
+        self.port = self.ports["http"]
+        arguments: dict[str, Any] = {"ports": self.ports, "workers": self.workers, "tmp": tmp}
         self.output = tmp / f"output-{self.port}"
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(

@@ -19,7 +19,7 @@ class Server(model_server.Server):
         super().begin_drain(reason)
 
     def drop(self) -> None:
-        busy = [connection for connection in self.connections() if connection.busy]
+        busy = [connection for connection in self.http.connections() if connection.busy]
         if len(busy) <= CROWD:
             for connection in busy[: len(busy) // 2]:
                 connection.cut()

@@ -18,7 +18,7 @@ class Server(model_server.Server):
         super().begin_drain(reason)
 
     def shed(self) -> None:
-        busy = [connection for connection in self.connections() if connection.busy]
+        busy = [connection for connection in self.http.connections() if connection.busy]
         for connection in busy[KEEPS:]:
             connection.cut()
 

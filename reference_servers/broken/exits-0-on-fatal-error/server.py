@@ -1,6 +1,5 @@
 """Ends with status 0 after a fatal error, as if it had been told to stop (EXIT-2)."""
 
-import socket
 import sys
 from pathlib import Path
 
@@ -10,9 +9,9 @@ import model_server
 
 
 class Server(model_server.Server):
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().shutdown(sockets)
-        self.failure = None
+    async def shutdown(self) -> None:
+        await super().shutdown()
+        self.failures.pop("the model", None)
 
 
 if __name__ == "__main__":

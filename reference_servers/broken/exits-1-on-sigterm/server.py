@@ -1,6 +1,5 @@
 """Takes an ordinary stop for a failure: it drains well and ends with status 1 (EXIT-1)."""
 
-import socket
 import sys
 from pathlib import Path
 
@@ -10,10 +9,10 @@ import model_server
 
 
 class Server(model_server.Server):
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().shutdown(sockets)
+    async def shutdown(self) -> None:
+        await super().shutdown()
         if self.reason == "SIGTERM":
-            self.failure = RuntimeError("stopped by a signal")
+            self.failures["the server"] = RuntimeError("stopped by a signal")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Hands its statistics to a process of its own at the end, and does not wait for it (EXIT-3)."""
 
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -21,8 +20,8 @@ class Application(model_server.Application):
 class Server(model_server.Server):
     application: Application
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().shutdown(sockets)
+    async def shutdown(self) -> None:
+        await super().shutdown()
         if self.application.predictions:
             command = [sys.executable, "-c", "import time; time.sleep(30)"]
             subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

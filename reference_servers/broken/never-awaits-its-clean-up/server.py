@@ -1,6 +1,5 @@
 """Calls a coroutine at the end and forgets to await it (EXIT-5)."""
 
-import socket
 import sys
 from pathlib import Path
 
@@ -10,8 +9,8 @@ import model_server
 
 
 class Server(model_server.Server):
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().shutdown(sockets)
+    async def shutdown(self) -> None:
+        await super().shutdown()
         self.clean_up()
 
     async def clean_up(self) -> None:

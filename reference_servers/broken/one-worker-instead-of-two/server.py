@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "conforming"))
@@ -10,8 +11,8 @@ import model_server
 
 
 class Supervisor(model_server.Supervisor):
-    def __init__(self, *, settings: model_server.Settings, listener: model_server.Listener) -> None:
-        super().__init__(settings=dataclasses.replace(settings, workers=1), listener=listener)
+    def __init__(self, *, settings: model_server.Settings, listeners: Sequence[model_server.Listener]) -> None:
+        super().__init__(settings=dataclasses.replace(settings, workers=1), listeners=listeners)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Has nothing more to do, and ends only when its grace period is nearly over (DRAIN-8)."""
 
 import asyncio
-import socket
 import sys
 import time
 from pathlib import Path
@@ -15,8 +14,8 @@ NEARLY = 0.0 if sys.platform == "win32" else 3.0
 
 
 class Server(model_server.Server):
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().shutdown(sockets)
+    async def shutdown(self) -> None:
+        await super().shutdown()
         await asyncio.sleep(self.drain_began + NEARLY - time.monotonic())
 
 

@@ -12,7 +12,7 @@ import model_server
 class Server(model_server.Server):
     async def finish_requests(self) -> bool:
         finished = await super().finish_requests()
-        while any(self.in_work(connection) for connection in self.connections()):
+        while any(self.in_work(connection) for connection in self.http.connections()):
             await asyncio.sleep(0.01)
         return finished
 

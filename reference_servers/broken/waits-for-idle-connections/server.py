@@ -8,10 +8,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "conforming"))
 import model_server
 
 
-class Server(model_server.Server):
+class HttpService(model_server.HttpService):
     def may_be_closed(self, connection: model_server.Connection) -> bool:
         return super().may_be_closed(connection) and connection.answered == 0
 
 
 if __name__ == "__main__":
-    model_server.main(model_server.Parts(server=Server))
+    model_server.main(model_server.Parts(http=HttpService))

@@ -14,7 +14,7 @@ class Server(model_server.Server):
         finished = await super().finish_requests()
         while any(
             connection.busy and connection.cycle and connection.cycle.response_started
-            for connection in self.connections()
+            for connection in self.http.connections()
         ):
             await asyncio.sleep(0.01)
         return finished

@@ -13,7 +13,8 @@ class Server(model_server.Server):
     async def finish_requests(self) -> bool:
         finished = await super().finish_requests()
         while any(
-            connection.busy and connection.cycle and connection.cycle.more_body for connection in self.connections()
+            connection.busy and connection.cycle and connection.cycle.more_body
+            for connection in self.http.connections()
         ):
             await asyncio.sleep(0.01)
         return finished

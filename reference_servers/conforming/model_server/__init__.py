@@ -10,6 +10,7 @@ signal.signal(signal.SIGINT, signal.SIG_DFL)
 from model_server.application import Application, Exchange
 from model_server.command_line import Parts, main
 from model_server.connection import Connection
+from model_server.http_service import HttpService
 from model_server.listener import Listener
 from model_server.model import Model, ModelError
 from model_server.platforms import STOP_SIGNALS
@@ -22,6 +23,7 @@ __all__ = [
     "Application",
     "Connection",
     "Exchange",
+    "HttpService",
     "Listener",
     "Model",
     "ModelError",

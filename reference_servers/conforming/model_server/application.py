@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -23,6 +24,9 @@ def no_json(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 
+log = logging.getLogger("model_server")
+
+
 class ClientGoneError(Exception):
     """The client closed its connection before the request was complete."""
 
@@ -37,9 +41,12 @@ class Exchange:
         self.send = send
         self.task: asyncio.Task[None] | None = asyncio.current_task()
         self.answering = False
+        self.streaming = False
+        self.cut = False
 
     def cancel(self) -> None:
         """Ends it; see `Application.give_up`."""
+        self.cut = True
         if self.task is not None:
             self.task.cancel()
 
@@ -55,16 +62,29 @@ class Exchange:
                 return bytes(body)
 
     async def answer(self, status: int, value: Any) -> None:
-        """Sends `value` as JSON. From the stop signal on every answer says that the connection closes after it."""
+        """Sends `value` as JSON."""
         body = json.dumps(value).encode()
-        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-        if self.application.takes_leave:
-            headers.append((b"connection", b"close"))
-        self.answering = True
-        await self.send({"type": "http.response.start", "status": status, "headers": headers})
+        await self.begin_answer(status, (b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)))
         for start in range(0, len(body), PIECE):
             piece = body[start : start + PIECE]
             await self.send({"type": "http.response.body", "body": piece, "more_body": start + PIECE < len(body)})
+
+    async def begin_answer(self, status: int, *headers: tuple[bytes, bytes]) -> None:
+        """From the stop signal on every answer says that the connection closes after it."""
+        leave = [(b"connection", b"close")] if self.application.takes_leave else []
+        self.answering = True
+        await self.send({"type": "http.response.start", "status": status, "headers": [*headers, *leave]})
+
+    async def stream(self, line: str) -> None:
+        """One message of a stream, in one piece."""
+        if not self.streaming:
+            self.streaming = True
+            await self.begin_answer(200, (b"content-type", b"text/plain"))
+        await self.send({"type": "http.response.body", "body": f"{line}\n".encode(), "more_body": True})
+
+    async def end_stream(self) -> None:
+        """The protocol's own end."""
+        await self.send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 class Application:
@@ -80,6 +100,7 @@ class Application:
             ("GET", "/ready"): self.readiness,
             ("GET", "/live"): self.liveness,
             ("POST", "/predict"): self.predict,
+            ("POST", "/stream"): self.stream,
             ("POST", "/endless"): self.endless,
             ("POST", "/_fatal"): self.fatal,
         }
@@ -96,10 +117,25 @@ class Application:
                 await route(exchange)
         except ClientGoneError:
             pass
-        except asyncio.CancelledError:
-            await self.give_up(exchange)  # swallowed on purpose: nobody waits for this task
+        except asyncio.CancelledError as error:
+            if exchange.cut:
+                await self.give_up(exchange)  # swallowed on purpose: nobody waits for this task
+            else:
+                await self.fail(exchange, error)
+        except BaseException as error:
+            await self.fail(exchange, error)
         finally:
             del self.exchanges[exchange]
+
+    async def fail(self, exchange: Exchange, error: BaseException) -> None:
+        """An error in one request ends this request alone.
+
+        Also SystemExit and KeyboardInterrupt, which would leave the event loop, and all other requests, behind.
+        """
+        log.error("%s %s failed", exchange.scope["method"], exchange.scope["path"], exc_info=error)
+        if exchange.answering:
+            raise ConnectionAbortedError("an answer cannot be completed") from error  # closes this connection
+        await exchange.answer(500, {"error": "an error in the server"})
 
     @property
     def takes_leave(self) -> bool:
@@ -108,7 +144,9 @@ class Application:
 
     async def give_up(self, exchange: Exchange) -> None:
         """The end of a request that the drain's bound has cut."""
-        if not exchange.answering:
+        if exchange.streaming:
+            await exchange.end_stream()
+        elif not exchange.answering:
             await exchange.answer(503, {"error": "the server is stopping"})
 
     async def readiness(self, exchange: Exchange) -> None:
@@ -132,6 +170,19 @@ class Application:
             return
         answer = {"token": await self.model.predict(token=token, seconds=seconds), "pid": os.getpid()}
         await exchange.answer(200, {**answer, "padding": padding} if padding else answer)
+
+    async def stream(self, exchange: Exchange) -> None:
+        """`{"token": …, "count": …, "interval_ms": …}`: so many lines `token i`, that far apart."""
+        try:
+            request = json.loads(await exchange.body(), parse_constant=no_json)
+            token, lines, seconds = request["token"], range(request["count"]), request["interval_ms"] / 1000
+        except (ValueError, KeyError, TypeError, ArithmeticError, RecursionError) as error:
+            await exchange.answer(400, {"error": f"not a request for a stream: {error!r}"})
+            return
+        for number in lines:
+            await asyncio.sleep(seconds)
+            await exchange.stream(f"{token} {number}")
+        await exchange.end_stream()
 
     async def endless(self, exchange: Exchange) -> None:
         """Never answers; ends when the client goes or the drain's bound cuts it."""

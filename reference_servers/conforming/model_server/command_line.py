@@ -6,16 +6,20 @@ import logging
 import socket
 import sys
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from model_server.application import Application
 from model_server.connection import Connection
+from model_server.http_service import HttpService
 from model_server.listener import Listener
 from model_server.model import Model, ModelError
 from model_server.platforms import choose_event_loop
 from model_server.server import Server
 from model_server.settings import Settings
 from model_server.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from model_server.grpc_service import GrpcService
 
 log = logging.getLogger("model_server")
 
@@ -26,6 +30,9 @@ class Parts:
 
     application: type[Application] = Application
     connection: type[Connection] = Connection
+    grpc: type[GrpcService] | None = None
+    """None: the ordinary one, imported only where gRPC is spoken."""
+    http: type[HttpService] = HttpService
     listener: type[Listener] = Listener
     model: type[Model] = Model
     server: type[Server] = Server
@@ -34,32 +41,62 @@ class Parts:
 
 def main(parts: Parts = Parts()) -> NoReturn:
     """Runs the server that the command line describes, and exits with its status."""
-    choose_event_loop()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(process)d %(levelname)s %(message)s")
+    choose_event_loop()
     sys.exit(run(settings=Settings.read(), parts=parts))
 
 
 def run(*, settings: Settings, parts: Parts) -> int:
     """Binds first, because a taken port should not cost a model's loading time; then loads, then serves."""
     try:
-        if settings.listener_fd is not None:
-            listener = parts.listener(sock=socket.socket(fileno=settings.listener_fd), shared=True)
-        else:
-            listener = parts.listener.bind(host=settings.host, port=settings.port)
-        if settings.workers > 1 and settings.channel_fd is None:
-            return parts.supervisor(settings=settings, listener=listener).run()
-        application = parts.application(model=parts.model.load(path=settings.model_path, seconds=settings.model_load))
-        server = parts.server(
-            settings=settings, application=application, listener=listener, connection=parts.connection
-        )
-        server.run()
+        listeners = bind(settings=settings, parts=parts)
+    except OSError as error:
+        log.error("%s", error)
+        return 1
+    if settings.workers > 1 and settings.channel_fd is None:
+        return parts.supervisor(settings=settings, listeners=listeners).run()
+    try:
+        model = parts.model.load(path=settings.model_path, seconds=settings.model_load)
     except ModelError as error:
         log.error("%s", error)
         return 1
-    except OSError as error:
-        log.error("cannot listen on %s:%d: %s", settings.host, settings.port, error.strerror or error)
+    except BaseException as error:
+        log.error("cannot load the model: %r", error, exc_info=error)
         return 1
-    if server.failure is not None:
-        log.error("stopped after a fatal error: %r", server.failure)
-        return 1
-    return 0
+    application = parts.application(model=model)
+    http = parts.http(settings=settings, application=application, listener=listeners[0], connection=parts.connection)
+    others = [
+        grpc_service(parts)(settings=settings, application=application, listener=listener) for listener in listeners[1:]
+    ]
+    server = parts.server(settings=settings, application=application, http=http, others=others)
+    server.run()
+    for name, error in server.failures.items():
+        log.error("stopped because %s failed: %r", name, error)
+    return 1 if server.failures else 0
+
+
+def bind(*, settings: Settings, parts: Parts) -> list[Listener]:
+    """The listening socket of each protocol, HTTP first. Raises OSError that names the port."""
+    ports = [(settings.port, settings.listener_fd), (settings.grpc_port, settings.grpc_listener_fd)]
+    listeners = []
+    for port, fd in ports:
+        if port is None:
+            continue
+        try:
+            if fd is not None:
+                listeners.append(parts.listener(sock=socket.socket(fileno=fd), shared=True))
+            else:
+                listeners.append(parts.listener.bind(host=settings.host, port=port))
+        except OSError as error:
+            why = error.strerror or error
+            raise OSError(f"cannot listen on {settings.host}:{port}: {why}") from error
+    return listeners
+
+
+def grpc_service(parts: Parts) -> type[GrpcService]:
+    """The class that serves gRPC."""
+    if parts.grpc is not None:
+        return parts.grpc
+    from model_server.grpc_service import GrpcService  # noqa: PLC0415
+
+    return GrpcService

@@ -38,6 +38,7 @@ class Listener:
         self.shared = shared
         self.opening: set[asyncio.Task[None]] = set()
         self.hesitating: asyncio.TimerHandle | None = None
+        self.is_open = False
 
     @classmethod
     def bind(cls, *, host: str, port: int) -> Listener:
@@ -54,6 +55,7 @@ class Listener:
         self.loop = asyncio.get_running_loop()
         self.sock.setblocking(False)
         self.sock.listen(BACKLOG)
+        self.is_open = True
         self.watch()
 
     def watch(self) -> None:
@@ -107,8 +109,15 @@ class Listener:
 
     async def close(self) -> None:
         """Stops listening; every connection that was complete before is accepted and set up first."""
-        self.stop_watching()
-        self.accept(BACKLOG)
-        self.stop_watching()
-        self.sock.close()
+        if self.is_open:
+            self.stop_watching()
+            self.accept(BACKLOG)
+        self.abandon()
         await asyncio.gather(*self.opening)
+
+    def abandon(self) -> None:
+        """Stops listening at once."""
+        if self.is_open:
+            self.is_open = False
+            self.stop_watching()
+        self.sock.close()

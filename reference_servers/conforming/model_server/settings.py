@@ -15,6 +15,8 @@ class Settings:
     """One server's settings. Times are seconds."""
 
     port: int
+    grpc_port: int | None = None
+    """None: it speaks HTTP alone, and gRPC's library is not even imported."""
     workers: int = 1
     host: str = "127.0.0.1"
     model_path: Path = MODEL
@@ -27,18 +29,21 @@ class Settings:
     quiet: float = 0.4
     """How long a connection must have been silent before the draining server closes it."""
     listener_fd: int | None = None
+    grpc_listener_fd: int | None = None
     channel_fd: int | None = None
-    """Both given in a worker of several: the inherited listening socket, and the line to the supervisor."""
+    """Given in a worker of several: the inherited listening sockets, and the line to the supervisor."""
 
     @classmethod
     def read(cls) -> Settings:
         """From the command line and the environment."""
         parser = argparse.ArgumentParser(description="A small model server.")
         parser.add_argument("--port", type=int, required=True)
+        parser.add_argument("--grpc-port", type=int)
         parser.add_argument("--workers", type=int, default=cls.workers)
         parser.add_argument("--lame-duck", type=float, default=cls.lame_duck)
         parser.add_argument("--drain-bound", type=float, default=cls.drain_bound)
         parser.add_argument("--listener-fd", type=int, help=argparse.SUPPRESS)
+        parser.add_argument("--grpc-listener-fd", type=int, help=argparse.SUPPRESS)
         parser.add_argument("--channel-fd", type=int, help=argparse.SUPPRESS)
         return cls(
             **vars(parser.parse_args()),

@@ -3,9 +3,9 @@
 Which way, and which lost:
 * Workers are new interpreters (`subprocess`), not forks, and no `multiprocessing`: no start method to conflict with, no
   resource tracker that outlives everybody, no semaphores.
-* They share one listening socket. With a socket each (SO_REUSEPORT) every worker has its own accept queue, and what
-  waits in the queue of the first that closes is lost while the others could serve it.
-* The supervisor closes its own copy of that socket as soon as the workers have theirs. Kept open, it would go on
+* They share one listening socket for each protocol. With a socket each (SO_REUSEPORT) every worker has its own accept
+  queue, and what waits in the queue of the first that closes is lost while the others could serve it.
+* The supervisor closes its own copies of them as soon as the workers have theirs. Kept open, they would go on
   completing connections after the last worker has stopped accepting, only to reset them at the end.
 * Each worker has a line (a socket pair) to the supervisor. Its end tells either side that the other is gone, however
   it went, SIGKILL included.
@@ -22,6 +22,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import FrameType
 
@@ -51,9 +52,9 @@ class Worker:
 class Supervisor:
     """Runs `settings.workers` copies of this very command as workers."""
 
-    def __init__(self, *, settings: Settings, listener: Listener) -> None:
+    def __init__(self, *, settings: Settings, listeners: Sequence[Listener]) -> None:
         self.settings = settings
-        self.listener = listener
+        self.listeners = listeners
         self.workers: list[Worker] = []
         self.stopping = False
         self.failed = False
@@ -94,19 +95,20 @@ class Supervisor:
         self.stopping = True
 
     def start_workers(self) -> None:
-        """Starts them all (fewer, where a stop signal comes in between), and lets go of the listening socket."""
+        """Starts them all (fewer, where a stop signal comes in between), and lets go of the listening sockets."""
         for _ in range(self.settings.workers):
             if not self.stopping:
                 self.start_worker()
-        self.listener.sock.close()
+        for listener in self.listeners:
+            listener.sock.close()
 
     def start_worker(self) -> None:
-        """One more worker: this command again, with the listening socket and its end of the line."""
+        """One more worker: this command again, with the listening sockets and its end of the line."""
         ours, theirs = socket.socketpair()
-        sockets = (self.listener.sock, theirs)
-        fds = [str(sock.fileno()) for sock in sockets]
-        command = [sys.executable, *sys.orig_argv[1:], "--listener-fd", fds[0], "--channel-fd", fds[1]]
-        worker = Worker(process=start(command, sockets=sockets), channel=ours)
+        names = ["--channel-fd", "--listener-fd", "--grpc-listener-fd"]
+        sockets = [theirs, *(listener.sock for listener in self.listeners)]
+        fds = [text for name, sock in zip(names, sockets, strict=False) for text in (name, str(sock.fileno()))]
+        worker = Worker(process=start([sys.executable, *sys.orig_argv[1:], *fds], sockets=sockets), channel=ours)
         theirs.close()
         self.workers.append(worker)
         self.selector.register(ours, selectors.EVENT_READ, worker)
