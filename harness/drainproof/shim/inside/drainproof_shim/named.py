@@ -187,7 +187,10 @@ def _load(trigger: Trigger) -> None:
         root.__init_subclass__ = classmethod(init_subclass)
 
     def starlette(module: ModuleType) -> None:
-        """Elsewhere a model is loaded in the ASGI lifespan: its context fails, as it would if the load did."""
+        """Elsewhere a model is loaded in the ASGI lifespan: its context fails, as it would if the load did.
+
+        An exception outside of the context would tell the server that the application knows no lifespan.
+        """
         router: Any = module.Router
         original = router.lifespan
         gate = Gate(
@@ -200,7 +203,7 @@ def _load(trigger: Trigger) -> None:
         @functools.wraps(original)
         async def lifespan(self: Any, scope: Any, receive: Any, send: Any) -> Any:
             context = self.lifespan_context
-            self.lifespan_context = lambda app: _Lifespan(gate, context(app))
+            self.lifespan_context = wrapper(context, gate.enter, gate.leave)
             try:
                 return await original(self, scope, receive, send)
             finally:
@@ -211,21 +214,6 @@ def _load(trigger: Trigger) -> None:
 
     when_imported("kserve.model", kserve)
     when_imported("starlette.routing", starlette)
-
-
-class _Lifespan:
-    """An application's lifespan, whose start the gate stands before."""
-
-    def __init__(self, gate: Gate, context: Any) -> None:
-        self._gate = gate
-        self._context = context
-
-    async def __aenter__(self) -> Any:
-        self._gate.enter()
-        return await self._context.__aenter__()
-
-    async def __aexit__(self, *error: Any) -> Any:
-        return await self._context.__aexit__(*error)
 
 
 _NAMES = {
