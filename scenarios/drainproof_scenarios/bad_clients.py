@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from drainproof.faults.bad_clients.cases import Case, read_cases
@@ -59,13 +62,10 @@ class TestMalformedRequests:
         facts.summary(
             f"{len(lines)} malformed requests of {len({line['class'] for line in lines})} classes were refused"
         )
-        shown = [
-            f"{name}: {what}\n  case {line['case']}: {str(Case.from_json(dict(line)))[:SHOWN]}\n"
-            f"  → {line.get('answer', '')[:SHOWN].splitlines()[:1]}"
-            for name, (what, line) in wrong.items()
-        ]
+        shown = [text for name, (what, line) in wrong.items() for text in both_sides(name, what, line)]
         if shown:
-            shown.append(f"again: python -m drainproof.faults.bad_clients {evidence.folder} --port PORT")
+            again = shlex.join(["python", "-m", "drainproof.faults.bad_clients", str(evidence.folder)])
+            shown.append(f"again: {again} --port PORT")
         facts.details("\n".join(shown))
         assert not wrong, "; ".join(f"{name}: {what}" for name, (what, _) in wrong.items())
         evidence.require()
@@ -116,6 +116,15 @@ class TestVanishingClients:
             raise Inconclusive("it ended, so nothing can be said about what it keeps")
         evidence.require()
         assert not leaks, f"after {evidence.fault['vanished']} clients that vanished: {', '.join(leaks.values())}"
+
+
+def both_sides(name: str, what: str, line: Mapping[str, Any]) -> list[str]:
+    """The smallest failing case of a class and its answer, as lines; only the body where that is what is wrong."""
+    sent = str(Case.from_json(dict(line)))
+    if name.startswith(("json-", "utf-8")):
+        sent = "… '" + sent.partition("\\r\\n\\r\\n")[2]
+    answer = line.get("answer", "").splitlines()[:1]
+    return [f"{name}: {what} (case {line['case']})", f"  > {sent[:SHOWN]}", *(f"  < {text[:SHOWN]}" for text in answer)]
 
 
 def nobody_else_pays(evidence: Evidence, facts: Facts) -> None:
