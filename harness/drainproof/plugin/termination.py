@@ -4,7 +4,7 @@ By default it would kill pytest in silence; the keepers end the targets then, bu
 controls the session does this, and only where nobody else has taken the signal.
 
 A process that a test forks must die of SIGTERM as it would without us (`multiprocessing` ends its children by it).
-Python forgets a signal that reaches a child right after the fork and has a handler in Python, so the signal is held back
+Python forgets a signal with a handler in Python that reaches a child right after the fork, so it is held back
 around a fork until the child has the default action again. What is executed (`subprocess`) has that anyway.
 """
 
