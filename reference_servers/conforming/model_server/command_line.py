@@ -70,8 +70,8 @@ def run(*, settings: Settings, parts: Parts) -> int:
     ]
     server = parts.server(settings=settings, application=application, http=http, others=others)
     server.run()
-    for name, error in server.failures.items():
-        log.error("stopped because %s failed: %r", name, error)
+    for name, failure in server.failures.items():
+        log.error("stopped because %s failed: %r", name, failure)
     return 1 if server.failures else 0
 
 

@@ -1,0 +1,18 @@
+"""An error in its shutdown is forgotten: it ends with status 0 (EXC-5)."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "conforming"))
+
+import model_server
+
+
+class Server(model_server.Server):
+    async def go_down(self) -> None:
+        await super().go_down()
+        self.failures.pop("the shutdown", None)
+
+
+if __name__ == "__main__":
+    model_server.main(model_server.Parts(server=Server))
