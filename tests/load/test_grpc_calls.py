@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from drainproof.load.driver import LoadEngine, Progress
+from drainproof.load import ledger as ledgers
+from drainproof.load.attempt import Attempt, attempt
+from drainproof.load.driver import LoadEngine, LoadRun, Progress
 from drainproof.load.ledger import Ledger, RequestRecord
 from drainproof.load.plan import Closed, Expectation, Hold, Idle, Once, Plan, Request, Steady, Stream
-from playing import finished, soon
+from playing import soon
 from raw_grpc_server import Call, RawServer
 
 COUNT = 2
@@ -38,12 +40,12 @@ def call(name: str, message: str, *, method: str = "Echo", port: str = "grpc", *
 
 REQUESTS = (
     call("fast", "{token} 0"),
-    call("slow", "{token} 1"),
+    call("slow", "{token} 0.6"),
     call("wrong", "{token} 0", expect=Expectation(status=(0,), contains="<{token}>")),
     call("busy", "{token}", method="Busy"),
     call("none", "{token}", method="Nothing"),
     call("count", "{token} 5 40", method="Count", stream=True, messages=5),
-    call("long", "{token} 5 400", method="Count", stream=True, messages=5),
+    call("long", "{token} 5 200", method="Count", stream=True, messages=5),
     call("less", "{token} 4 1", method="Count", stream=True, messages=5),
 )
 
@@ -54,6 +56,14 @@ def plan_for(port: int, *streams: Stream, **more: Any) -> Plan:
 
 def outcomes(records: tuple[RequestRecord, ...], stream: str) -> set[tuple[Any, ...]]:
     return {(r.phase, r.cause, r.status, r.right) for r in records if r.stream == stream}
+
+
+def ended(run: LoadRun, *, grace: float = 5.0) -> Ledger:
+    """Stops the run and reads its ledger, which must reconcile, however busy the machine was."""
+    run.stop(grace=grace)
+    read = ledgers.read(run.ledger)
+    assert [problem for problem in read.problems() if problem not in read.starvation()] == []
+    return read
 
 
 class Server:
@@ -92,7 +102,7 @@ class TestAnswers:
         streams = [Once(name=r.name, request=r.name, count=COUNT) for r in REQUESTS if r.name != "long"]
         with engine.run(plan=plan_for(server.port, *streams), ledger=path) as run:
             soon(run, lambda p: p.recorded == COUNT * len(streams))
-            ledger = finished(run)
+            ledger = ended(run)
         records = ledger.requests
         assert outcomes(records, "fast") == outcomes(records, "slow") == {(None, None, 0, True)}
         assert outcomes(records, "wrong") == {(None, None, 0, False)}
@@ -111,22 +121,22 @@ class TestAnswers:
         )
         with engine.run(plan=plan, ledger=path) as run:
             soon(run, lambda p: p.recorded == 6)
-            records = finished(run).requests
+            records = ended(run).requests
         for r in records:
             times = [r.due, r.connect_start, r.connected, r.send_start, r.sent, r.first_byte, r.end]
             assert None not in times and times == sorted(times)  # type: ignore[type-var]
-            assert 1.0 <= r.end - r.sent < 6.0  # type: ignore[operator]
-            assert (r.first_byte - r.sent > 0.9) == (r.stream == "slow")  # type: ignore[operator]
+            assert 0.6 <= r.end - r.sent < 6.0  # type: ignore[operator]
+            assert (r.end - r.first_byte > 0.5) == (r.stream == "c")  # type: ignore[operator]
             assert (r.protocol, r.reused, r.torn) == ("grpc", False, False) and r.port
 
     def test_no_call_is_made_twice(self, engine: LoadEngine, server: Server, path: Path) -> None:
         kinds = ("new", "reuse", "shared")
-        streams = [Steady(name=kind, request="fast", rate=100, connections=kind) for kind in kinds]
+        streams = [Steady(name=kind, request="fast", rate=30, connections=kind) for kind in kinds]
         with engine.run(plan=plan_for(server.port, *streams), ledger=path) as run:
-            soon(run, lambda p: all(s.right >= 50 for s in p.streams.values()))
+            soon(run, lambda p: all(s.right >= 20 for s in p.streams.values()))
             server.end(signal.SIGKILL)
             soon(run, lambda p: all(s.failed >= 5 for s in p.streams.values()))
-            records = finished(run).requests
+            records = ended(run).requests
         seen = server.tokens()
         assert len(seen) == len(set(seen))
         assert {r.token for r in records if r.answered} <= set(seen) <= {r.token for r in records}
@@ -141,7 +151,7 @@ class TestEnds:
             Hold(name="held", request="slow", in_flight=3),
             Hold(name="shared", request="slow", in_flight=3, connections="shared"),
             Hold(name="long", request="long", in_flight=3),
-            Steady(name="new", request="fast", rate=50, connections="new"),
+            Steady(name="new", request="fast", rate=20, connections="new"),
         )
 
     def steady(self, p: Progress) -> bool:
@@ -152,13 +162,13 @@ class TestEnds:
         """Ends the server by a signal amid the load; the moment of that, and the ledger."""
         with engine.run(plan=plan_for(server.port, *self.load()), ledger=path) as run:
             soon(run, self.steady)
-            time.sleep(0.5)  # the streams have begun to answer
+            time.sleep(0.3)  # the streams have begun to answer
             soon(run, self.steady)
             t = time.monotonic()
             server.end(number)
             seen = run.progress().streams["new"].failed
             soon(run, lambda p: p.streams["new"].failed > seen + 5)
-            return t, finished(run)
+            return t, ended(run)
 
     def test_a_graceful_stop_completes_them(self, engine: LoadEngine, server: Server, path: Path) -> None:
         t, ledger = self.after(engine, server, path, signal.SIGTERM)
@@ -189,16 +199,17 @@ class TestEnds:
             t = time.monotonic()
             server.end(signal.SIGTERM)
             soon(run, lambda p: p.streams["idle"].open == 0)
-            ledger = finished(run)
+            ledger = ended(run)
         assert {c.port for c in ledger.connections} == set(open_ports)
         assert all(c.ended_by == "eof" and c.opened < c.idle_since < t < c.end for c in ledger.connections)
 
     def test_what_is_in_flight_at_the_end_is_aborted(self, engine: LoadEngine, server: Server, path: Path) -> None:
         with engine.run(plan=plan_for(server.port, *self.load()), ledger=path) as run:
             soon(run, self.steady)
-            ledger = finished(run, grace=0.0)
+            ledger = ended(run, grace=0.0)
         aborted = [r for r in ledger.requests if r.cause == "aborted"]
-        assert len(aborted) >= 9 and all(r.status is None for r in aborted)
+        assert len(aborted) >= 3 and all(r.status is None for r in aborted)
+        assert all(r.right for r in ledger.requests if r not in aborted)
 
 
 def _torn(call: Call) -> None:
@@ -247,7 +258,7 @@ STATUS: dict[str, tuple[Any, int]] = {
 
 FIRST: dict[str, tuple[Any, tuple[str, str]]] = {
     "no_first_word": (lambda s: time.sleep(3), ("send", "timeout")),
-    "closed_at_once": (lambda s: s.close(), ("send", "eof")),
+    "closed_at_once": (lambda s: s.shutdown(socket.SHUT_WR), ("send", "eof")),
 }
 
 
@@ -266,7 +277,7 @@ def ways(engine: LoadEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     )
     with engine.run(plan=plan, ledger=tmp_path_factory.mktemp("ways") / "ledger") as run:
         soon(run, lambda p: p.issued == p.recorded == COUNT * len(servers))
-        yield finished(run), servers
+        yield ended(run), servers
     for server in servers.values():
         server.close()
 
@@ -298,7 +309,26 @@ class TestEveryWay:
             port = free.getsockname()[1]
         with engine.run(plan=plan_for(port, Once(name="calls", request="fast", count=3)), ledger=path) as run:
             soon(run, lambda p: p.recorded == 3)
-            assert outcomes(finished(run).requests, "calls") == {("connect", "refused", None, False)}
+            assert outcomes(ended(run).requests, "calls") == {("connect", "refused", None, False)}
+
+
+class TestSingleAttempts:
+    def test_are_judged_alike(self, server: Server) -> None:
+        requests = {r.name: r for r in REQUESTS}
+
+        def tried(name: str, port: int) -> Attempt:
+            return attempt(request=requests[name], host="127.0.0.1", port=port, token="t0", timeout=0.9)
+
+        assert tried("fast", server.port).right and tried("count", server.port).right
+        wrong = tried("wrong", server.port)
+        assert (wrong.status, wrong.sent, wrong.wrong) == (0, True, "the message does not contain '<t0>'")
+        busy = tried("busy", server.port)
+        assert (busy.status, busy.sent, busy.text) == (14, True, "it was answered with UNAVAILABLE")
+        late = tried("long", server.port)
+        assert (late.status, late.sent, late.wrong) == (None, True, "no status within 0.9 s")
+        server.end()
+        gone = tried("fast", server.port)
+        assert (gone.status, gone.sent, gone.wrong) == (None, False, "no connection for gRPC could be made")
 
 
 class TestKeptConnections:
@@ -307,7 +337,7 @@ class TestKeptConnections:
         plan = plan_for(server.port, Closed(name="users", request="fast", users=1, think_time=0.05))
         with engine.run(plan=plan, ledger=path) as run:
             soon(run, lambda p: p.streams["users"].right >= 4)
-            records = finished(run).requests
+            records = ended(run).requests
         server.close()
         assert all(r.right and not r.reused for r in records)
         assert server.connections == len(records) == len(server.calls)
@@ -317,7 +347,7 @@ class TestKeptConnections:
         plan = plan_for(server.port, Closed(name="users", request="fast", users=1, think_time=0.02))
         with engine.run(plan=plan, ledger=path) as run:
             soon(run, lambda p: p.streams["users"].right >= 4)
-            records = finished(run).requests
+            records = ended(run).requests
         server.close()
         assert all(r.right and r.close_announced and not r.reused for r in records)
 
@@ -330,7 +360,7 @@ class TestKeptConnections:
         plan = plan_for(server.port, Once(name="calls", request="fast", count=3, connections="shared"))
         with engine.run(plan=plan, ledger=path) as run:
             soon(run, lambda p: p.recorded == 3)
-            records = finished(run).requests
+            records = ended(run).requests
         server.close()
         assert server.connections == 1 and len({r.port for r in records}) == 1
         assert sorted((r.sequence, r.cause) for r in records) == [(1, "eof"), (2, "eof"), (3, "eof")]
@@ -338,8 +368,8 @@ class TestKeptConnections:
     def test_calls_that_wait_for_one_are_refused_with_it(self, engine: LoadEngine, path: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
-        plan = plan_for(port, Steady(name="calls", request="fast", rate=200, connections="shared"))
+        plan = plan_for(port, Steady(name="calls", request="fast", rate=100, connections="shared"))
         with engine.run(plan=plan, ledger=path) as run:
-            soon(run, lambda p: p.recorded >= 200)
-            records = finished(run).requests
+            soon(run, lambda p: p.recorded >= 50)
+            records = ended(run).requests
         assert {(r.phase, r.cause, r.reused) for r in records} == {("connect", "refused", False)}
