@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from drainproof.evidence import Judged, RequestSet
-from drainproof.evidence.requests import LOST, RACE
+from drainproof.evidence.requests import CANCELLED, LOST, RACE
 from drainproof.scenario import Evidence, Inconclusive
 
 from drainproof_scenarios._drain import FAILED_AFTER
@@ -43,14 +43,22 @@ def calls_in_flight_complete(evidence: Evidence, facts: Facts, *, at_least: int)
 
 
 def _accepted(evidence: Evidence, requests: RequestSet) -> RequestSet:
-    """Without those that had just come and were turned away: read from the socket is not yet seen by a handler."""
-    just_now = evidence.fault["t"] - RACE
+    """Those that the application had seen, as far as that can be told.
 
-    def turned_away(judged: Judged) -> bool:
-        sent = judged.record.sent
-        return judged.fate in ("unavailable", "crossing", "refused") and sent is not None and sent > just_now
+    A server's gRPC library reads a call from the socket by itself, long before its handler is called on a busy machine,
+    and turns it away by itself when it is stopped. So one that was turned away counts only if a call that left later
+    had been answered before the signal, and if it had not just come.
+    """
+    t = evidence.fault["t"]
+    answered = (j.record.sent for j in requests.before().fate("right") if j.record.sent is not None)
+    seen = min(max(answered, default=0.0), t - RACE)
+    return requests.accepted().where(lambda j: not _turned_away(j) or (j.record.sent or t) <= seen)
 
-    return requests.accepted().where(lambda j: not turned_away(j))
+
+def _turned_away(judged: Judged) -> bool:
+    record = judged.record
+    cancelled = record.status == CANCELLED and record.close_announced and not record.messages
+    return judged.fate in ("unavailable", "crossing", "refused") or (record.protocol == "grpc" and cancelled)
 
 
 def later_calls_are_turned_away(evidence: Evidence, facts: Facts) -> None:
