@@ -4,7 +4,7 @@ python benchmarks/shim.py [PYTHON]      default: this interpreter, which needs u
 
 Without an armed fault: the start-up of an interpreter (wanted: less than 10 ms more of processor time), and processor
 time per request of a server on uvicorn (wanted: nothing measurable, a ratio of 1 within the noise). With armed faults
-that lie dormant: the processor time per request, and nanoseconds per call of a function with a fail point. Runs with and
+that lie dormant: that time again, and nanoseconds per call of a function with a fail point. Runs with and
 without the shim alternate, each figure is the median of the differences or ratios of neighbours, and processor time is
 the kernel's count for the process measured, so that a busy machine blurs the figures and does not shift them.
 """

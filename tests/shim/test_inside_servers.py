@@ -190,3 +190,37 @@ def test_every_named_site_fires_in_kserve(site: str, release: str, workers: int,
     ):
         assert fired["pid"] == server.process.pid
     assert not program.reports().all("trouble")
+
+
+def test_a_framework_that_is_imported_and_serves_nothing_is_found_out(tmp_path: Path) -> None:
+    """FastAPI's module is there, and requests end in Starlette's routes: from the second on those are the handlers."""
+    program = Program(
+        tmp_path,
+        main="""
+        import asyncio, json
+        import fastapi.routing
+        from starlette.routing import Route
+
+        async def answers():
+            result = []
+            for _ in range(4):
+                try:
+                    result.append(await Route().handle({}, None, None))
+                except RuntimeError as problem:
+                    result.append(str(problem))
+            return result
+
+        print(json.dumps(asyncio.run(answers())))
+        """,
+    )
+    for name, text in {
+        "fastapi": "async def run_endpoint_function():\n    return 'fastapi'\n",
+        "starlette": "class Route:\n    async def handle(self, scope, receive, send):\n        return 'starlette'\n",
+    }.items():
+        (program.folder / name).mkdir()
+        (program.folder / name / "__init__.py").touch()
+        (program.folder / name / "routing.py").write_text(text)
+    program.arm("handler", "@handler", shots=2)
+    injected = "injected: handler"
+    assert program.run(sys.executable) == ["starlette", injected, injected, "starlette"]
+    assert {report["site"] for report in program.reports().fired("handler")} == {"starlette.routing:Route.handle"}
