@@ -39,6 +39,7 @@ EXPECTED = {
     "kill": 1,
     "send_signal 15": 1,
     "send_signal 2": "ValueError: Unsupported signal: 2",
+    "break at once": 0xC000013A,
     "raise 15": [[15], 3],
     "raise 21": [[21], 3],
     "raise 22": [[22], 3],

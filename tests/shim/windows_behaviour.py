@@ -129,6 +129,7 @@ def main():
         "terminate": after(lambda child: child.terminate(), sleeper()),
         "kill": after(lambda child: child.kill(), sleeper()),
         "send_signal 15": after(lambda child: child.send_signal(signal.SIGTERM), sleeper()),
+        "break at once": after(lambda child: child.send_signal(signal.CTRL_BREAK_EVENT), sleeper()),
         "raise 15": [raised(signal.SIGTERM), ended("import signal; signal.raise_signal(15)")],
         "raise 21": [raised(signal.SIGBREAK), ended("import signal; signal.raise_signal(21)")],
         "raise 22": [raised(signal.SIGABRT), ended("import os; os.abort()")],

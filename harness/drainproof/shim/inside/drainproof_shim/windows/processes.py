@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import operator
 import os
@@ -31,6 +32,10 @@ _init = _Popen.__init__
 _signature = inspect.signature(_init)
 _handle_exitstatus = _Popen._handle_exitstatus  # type: ignore[attr-defined]
 _methods = {name: getattr(_Popen, name) for name in ("send_signal", "terminate", "kill")}
+
+
+_ended_by_event: set[int] = set()
+"""Children that a console event has ended, in a way that their status does not show."""
 
 
 class WindowsError(OSError):
@@ -110,16 +115,24 @@ def _console_event(pid: int, carrier: int) -> None:
     """To everybody on the console (0), or to a process group, whose members Ctrl-C does not reach, by its leader."""
     if pid in (0, os.getpgrp()):
         _killpg(os.getpgrp(), carrier)
-    elif _getpgid(pid) != pid:
-        _kill(pid, carrier)
-    elif carrier == signals.BREAK:
-        _killpg(pid, carrier)
+        return
+    leads_a_group = _getpgid(pid) == pid
+    if leads_a_group and carrier != signals.BREAK:
+        return
+    if carrier == signals.BREAK and _has_default_action(pid, carrier):
+        # No Python, or one that has only just been started: the default action of the carrier is not the event's.
+        _ended_by_event.add(pid)
+        _kill(pid, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):
+        _killpg(pid, carrier) if leads_a_group else _kill(pid, carrier)
 
 
 def _dies_of(pid: int, number: int) -> bool:
     """Whether the kernel ends the process by this signal, so that its parent can tell which number it was."""
-    if number not in (signal.SIGTERM, signal.SIGKILL):
-        return False
+    return number in (signal.SIGTERM, signal.SIGKILL) and _has_default_action(pid, number)
+
+
+def _has_default_action(pid: int, number: int) -> bool:
     try:
         with open("/proc/{}/status".format(pid)) as file:
             masks = dict(line.split(":", 1) for line in file if line.startswith("Sig"))
@@ -207,7 +220,7 @@ def windows_status(process: Any, status: int) -> int:
         return status
     if getattr(process, "_was_terminated", False) and status == -signal.SIGKILL:
         return TERMINATED
-    if status in (CONTROL_C_EXIT, -signal.SIGINT):
+    if status in (CONTROL_C_EXIT, -signal.SIGINT) or (status < 0 and process.pid in _ended_by_event):
         return STATUS_CONTROL_C_EXIT
     if status == -signal.SIGSEGV:
         return STATUS_ACCESS_VIOLATION
