@@ -11,6 +11,7 @@ import pytest
 from drainproof.faults.bad_clients.cases import Case, read_cases
 from drainproof.faults.bad_clients.leaks import found, memory_steps
 from drainproof.faults.bad_clients.rules import failing
+from drainproof.load.plan import Steady
 from drainproof.scenario import (
     Evidence,
     Experiment,
@@ -25,8 +26,16 @@ from drainproof.scenario import (
 
 from drainproof_scenarios._facts import Facts, rounded
 
-ORDINARY = (steady(rate=25, connections="new"), steady(rate=25, connections="reuse"))
-"""The other clients: quick requests only, so that a server which works on one at a time still has time for all."""
+MOST, SHARE = 25.0, 0.15
+"""Ordinary requests per second on new and on reused connections each, and the share of the time of a server that works
+on one at a time which each of the two may take: it must not be our load that nobody gets an answer in."""
+
+
+def ordinary(run: Experiment) -> list[Steady]:
+    """The other clients: quick requests only."""
+    rate = min(MOST, SHARE / max(run.target.fast().duration, 0.001))
+    return [steady(rate=rate, connections="new"), steady(rate=rate, connections="reuse")]
+
 
 SHOWN = 300
 """Characters of a failing case that are shown; all of it is in the evidence."""
@@ -40,7 +49,7 @@ class TestMalformedRequests:
     def evidence(cls, experiment: Experiment, workers: int) -> Evidence:
         """The experiment."""
         return experiment.run(
-            load=ORDINARY,
+            load=ordinary(experiment),
             faults=[when_every_worker_served(malformed_requests())],
             workers=workers,
             observe=UntilGoneOrServing(),
@@ -84,7 +93,7 @@ class TestVanishingClients:
     def evidence(cls, experiment: Experiment, workers: int) -> Evidence:
         """The experiment."""
         return experiment.run(
-            load=ORDINARY,
+            load=ordinary(experiment),
             faults=[when_every_worker_served(vanishing_clients(1000))],
             workers=workers,
             observe=UntilGoneOrServing(),

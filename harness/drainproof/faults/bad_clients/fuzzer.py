@@ -13,7 +13,8 @@ Why a run for each class?
 
 What is a hang?
     No answer and no close in time, twice: the second time after all else was quiet on our side, with a time-out that is
-    three times as long. Hangs are not shrunk, each look would cost the time-out again; the class ends with the first.
+    three times as long; and a well-formed request right after it is answered (else the server is deaf to everybody,
+    which the other clients tell). Hangs are not shrunk, because each look would cost the time-out again.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from typing import Any
 from drainproof.faults.bad_clients.cases import FILE, TOKEN, Case, Ends, Outcome
 from drainproof.faults.bad_clients.exchange import play
 from drainproof.faults.bad_clients.rules import RULES, what_is_wrong
+from drainproof.load.attempt import attempt
 from drainproof.load.plan import Expectation, Request
 
 TIMEOUT = 5.0
@@ -122,10 +124,19 @@ class _Session:
         if again:
             self._record(case, outcome, counts=False)
             outcome = self._play(case, RETRY * timeout)
-        line = self._record(case, outcome, counts=True)
+        believed = not (outcome.ending == "hung" and self._deaf(RETRY * timeout))
+        line = self._record(case, outcome, counts=believed)
         self.hung = self.hung or outcome.ending == "hung"
         self.refused = self.refused + 1 if outcome.ending == "refused" else 0
+        if not believed:
+            self.refused = DEAD  # nothing more can be learnt here
+            return None
         return what_is_wrong(line)
+
+    def _deaf(self, timeout: float) -> bool:
+        """Whether a well-formed request is not answered rightly either: then silence says nothing of malformed ones."""
+        plan = self.plan
+        return not attempt(request=plan.request, host=plan.host, port=plan.port, token=TOKEN, timeout=timeout).right
 
     def _play(self, case: Case, timeout: float) -> Outcome:
         plan = self.plan
