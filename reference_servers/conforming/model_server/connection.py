@@ -36,8 +36,8 @@ class Connection(HttpToolsProtocol):
 
     @property
     def busy(self) -> bool:
-        """A request is on it, even if only its first byte has come."""
-        return self.begun > self.answered
+        """A request is on it, even if only its first byte has come, or the end of an answer has not left yet."""
+        return self.begun > self.answered or self.transport.get_write_buffer_size() > 0
 
     def quiet_for(self) -> float:
         """Seconds since the last byte came in or the last answer was complete."""
