@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from drainproof.load.answer import grpc_code
 from drainproof.scenario import (
     Evidence,
     Experiment,
@@ -50,7 +51,10 @@ class TestStart:
         assert first is not None, "the target was never ready"
         launch, ready = evidence.moment("launch"), evidence.moment("ready")
         assert launch is not None and ready is not None
-        facts(ready_after_s=ready - launch, first_request_status=first["status"])
+        status = first["status"]
+        if first.get("protocol") == "grpc" and status is not None:
+            status = grpc_code(status)
+        facts(ready_after_s=ready - launch, first_request_status=status)
         assert first["right"], f"ready, but the first real request was not answered rightly: {first['wrong']}"
         if evidence.faults:
             wrong = evidence.requests.before().not_answered()
