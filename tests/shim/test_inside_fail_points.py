@@ -252,7 +252,7 @@ def test_modules_are_loaded_as_without_us(tmp_path: Path) -> None:
             results.append(str(problem))
         importlib.reload(fragile)
         results.append(fragile.function())
-        import faulthandler, pwd, xxsubtype  # built in, as `time`, and not imported yet
+        import datetime, faulthandler, pwd, xxsubtype  # built in, as `time`, and not imported yet
         try:
             faulthandler.is_enabled()
         except RuntimeError as problem:
@@ -270,6 +270,7 @@ def test_modules_are_loaded_as_without_us(tmp_path: Path) -> None:
     program.arm("fragile", "fragile:function")
     program.arm("os", "os:getcwdb")  # imported before the shim
     program.arm("time", "time:sleep")  # built in
+    program.arm("compiled", "datetime:datetime.today")
     program.arm("builtin", "faulthandler:is_enabled")
     assert program.run(sys.executable) == [
         False,
@@ -282,6 +283,8 @@ def test_modules_are_loaded_as_without_us(tmp_path: Path) -> None:
         False,
     ]
     assert {report["fault"] for report in program.reports().all("armed")} == {"fragile", "os", "time", "builtin"}
+    assert "cannot be replaced" in program.reports().all("missing", fault="compiled")[0]["because"]
+    assert not program.reports().all("trouble")
 
 
 @pytest.mark.parametrize(

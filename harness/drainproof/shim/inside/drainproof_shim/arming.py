@@ -55,6 +55,8 @@ def _arm(trigger: Trigger, site: str) -> None:
     def hook(imported: ModuleType) -> None:
         try:
             found = Site(imported, name)
+            gate = Gate(trigger, site, function=found.function, strikes=True)
+            found.wrap(gate.enter, gate.leave)
         except Missing as missing:
             channel.report(
                 "missing",
@@ -66,8 +68,6 @@ def _arm(trigger: Trigger, site: str) -> None:
                 because=missing.because,
             )
             return
-        gate = Gate(trigger, site, function=found.function, strikes=True)
-        found.wrap(gate.enter, gate.leave)
         named.armed(trigger, site, imported)
 
     if module == "__main__":

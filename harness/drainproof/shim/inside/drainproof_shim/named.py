@@ -58,10 +58,10 @@ def _gate(trigger: Trigger, module: str, name: str, **options: Any) -> None:
     def hook(imported: ModuleType) -> None:
         try:
             site = Site(imported, name)
+            gate = Gate(trigger, module + ":" + name, function=site.function, **options)
+            site.wrap(gate.enter, gate.leave)
         except Missing:
             return
-        gate = Gate(trigger, module + ":" + name, function=site.function, **options)
-        site.wrap(gate.enter, gate.leave)
         armed(trigger, gate.site, imported)
 
     when_imported(module, hook)
@@ -92,9 +92,15 @@ def _handler(trigger: Trigger) -> None:
             only_if=without_kserve,
         )
 
+        gated: list[Any] = [None, None]  # the application that was last called, and what stands before it
+
         @functools.wraps(original)
         async def run_asgi(self: Any, app: Any) -> Any:
-            return await original(self, wrapper(_plainly(app), gate.enter, gate.leave))
+            known, application = gated
+            if known is not app:
+                application = wrapper(_plainly(app), gate.enter, gate.leave)
+                gated[:] = [app, application]
+            return await original(self, application)
 
         cycle.run_asgi = run_asgi
         armed(trigger, gate.site, module)

@@ -47,10 +47,16 @@ class Site:
         self.replace(wrapper(self.function, enter, leave))
 
     def replace(self, function: Any) -> None:
-        """Replaces the callable by `function`, and keeps what it was: a static method, a class method, a function."""
+        """Replaces the callable by `function`, and keeps what it was: a static method, a class method, a function.
+
+        Raises Missing where a compiled class takes no assignment.
+        """
         if isinstance(self.original, (staticmethod, classmethod)):
             function = type(self.original)(function)
-        setattr(self.owner, self.attribute, function)
+        try:
+            setattr(self.owner, self.attribute, function)
+        except (AttributeError, TypeError) as problem:
+            raise Missing(near=[], because="it cannot be replaced: {}".format(problem)) from None
 
 
 def _get(owner: Any, name: str, done: list[str]) -> Any:
