@@ -88,6 +88,8 @@ SCENARIOS = [
     ),
     "windows.TestStartAndCtrlC[1w]",
     "windows.TestCtrlBreak[2w]",
+    "grpc.TestBothProtocols[SIGTERM-main-1w]",
+    "grpc.TestEndlessInBothProtocols[SIGINT]",
 ]
 
 
