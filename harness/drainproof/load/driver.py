@@ -351,11 +351,11 @@ def _progress(message: dict[str, Any]) -> Progress:
 
 
 def _environment() -> dict[str, str]:
-    """This process's environment without what would turn Locust or gevent into something else than we tested.
+    """This process's environment without what would turn Locust, gevent or gRPC into something else than we tested.
 
     Relative entries of PYTHONPATH are made absolute, because the engine runs in another working directory.
     """
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("LOCUST_", "GEVENT"))}
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("LOCUST_", "GEVENT", "GRPC_"))}
     if path := kept.get("PYTHONPATH"):
         kept["PYTHONPATH"] = os.pathsep.join(str(Path(p).absolute()) for p in path.split(os.pathsep) if p)
     return kept
