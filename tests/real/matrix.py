@@ -7,12 +7,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.real.runs import BROKEN, SERVERS
+from tests.real.runs import BROKEN, ROOT, SERVERS
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+SCENARIOS = ROOT / "scenarios" / "drainproof_scenarios"
 
 
 def servers() -> list[Path]:
@@ -39,3 +41,27 @@ def defect(server: Path) -> str:
 def expected_failures(server: Path) -> set[str]:
     """The requirements that `server` must fail; empty for conforming/."""
     return set() if server.parent != BROKEN else set(declared(server)["fails"])
+
+
+CORE = ("start", "drain")
+"""The families of scenarios that every broken server goes through."""
+
+
+def families(server: Path) -> list[str]:
+    """The families (modules) of scenarios for a broken server: the core, and all that judge what it breaks.
+
+    All families on all servers are more than an hour of work for two cores; DRAINPROOF_WHOLE_MATRIX=1 asks for them.
+    """
+    broken = expected_failures(server) | expected_inconclusive(server)
+    return [name for name, judged in judged_by_family().items() if name in CORE or judged & broken]
+
+
+def judged_by_family() -> dict[str, set[str]]:
+    """For each family of built-in scenarios, the requirements that it has checks of."""
+    modules = (path for path in SCENARIOS.glob("*.py") if not path.name.startswith("_"))
+    return {
+        path.stem: set(
+            re.findall(r'^    @requirement\("([A-Z]+-[0-9]+)"\)', path.read_text(encoding="utf-8"), re.MULTILINE)
+        )
+        for path in sorted(modules)
+    }

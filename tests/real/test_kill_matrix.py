@@ -1,6 +1,7 @@
 """The oracle bites: every broken reference server fails exactly the requirements that it breaks, conforming/ none.
 
-Experiments wait more than they work, so several runs go side by side.
+Experiments wait more than they work, so several runs go side by side. A broken server goes through the families of
+scenarios that concern it; DRAINPROOF_WHOLE_MATRIX=1 sends all servers through all of them.
 """
 
 from __future__ import annotations
@@ -12,12 +13,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.real.matrix import expected_failures, expected_inconclusive, servers
-from tests.real.runs import SERVERS, Run, run
+from tests.real.matrix import expected_failures, expected_inconclusive, families, servers
+from tests.real.runs import BROKEN, SERVERS, Run, run
 
 pytestmark = pytest.mark.real
 
 SIDE_BY_SIDE = int(os.environ.get("DRAINPROOF_SIDE_BY_SIDE", "6"))
+
+
+def selection(server: Path) -> list[str]:
+    """What is run: everything on conforming/, on a broken server the families that concern it."""
+    if server.parent != BROKEN or os.environ.get("DRAINPROOF_WHOLE_MATRIX"):
+        return []
+    return ["-k", " or ".join(f"{family}.Test" for family in families(server))]
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +38,11 @@ def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         if hasattr(item, "callspec") and "server" in item.callspec.params
     }
     pool = ThreadPoolExecutor(SIDE_BY_SIDE)
-    yield {server: pool.submit(run, server, report=folder / server.name) for server in servers() if server in wanted}
+    yield {
+        server: pool.submit(run, server, report=folder / server.name, arguments=selection(server))
+        for server in servers()
+        if server in wanted
+    }
     pool.shutdown(cancel_futures=True)
 
 
