@@ -32,11 +32,11 @@ def begin(channel: grpc.Channel, *, token: str, seconds: float = 0.0) -> Any:
 
 
 def outcome(call: Any, *, token: str) -> str:
-    """The token where it came back, else the name of the status."""
+    """The token where it came back, else the status with its details."""
     try:
         answer: bytes = call.result()
     except grpc.RpcError as error:
-        return str(error.code().name)
+        return f"{error.code().name}: {error.details()}"
     return token if token.encode() in answer else repr(answer)
 
 

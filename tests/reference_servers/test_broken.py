@@ -24,8 +24,9 @@ except ModuleNotFoundError:  # Python 3.10
 FOLDERS = sorted(path.parent for path in BROKEN.glob("*/server.py"))
 
 COVERED = {
-    *(f"START-{n}" for n in (1, 2, 3, 4, 6, 7)),
-    *(f"DRAIN-{n}" for n in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 13, 14)),
+    *(f"START-{n}" for n in (1, 2, 3, 4, 5, 6, 7)),
+    *(f"DRAIN-{n}" for n in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14)),
+    *(f"EXC-{n}" for n in (1, 2, 3, 4, 5, 6, 7)),
     *(f"EXIT-{n}" for n in (1, 2, 3, 4, 5, 6)),
     *(f"WIN-{n}" for n in (1, 2, 3)),
 }

@@ -7,7 +7,8 @@ close. With a door in front
 
 * the listener is the same as HTTP's, shared by the workers, and is closed in the same way;
 * clients are told to go (GOAWAY) while calls are still taken, so that nothing crosses anything;
-* gRPC's server is stopped when there is nobody left to talk to it.
+* gRPC's server is stopped when there is nobody left to talk to it. The streams that pass are counted, because a handler
+  that has returned says nothing about its answer: it leaves from a thread of gRPC, whenever that gets to run.
 
 Lost: a handler that answers UNAVAILABLE from the signal on, because `stop()` still has to come some time.
 """
@@ -20,9 +21,12 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import cast
 
+PREFACE = 24
+"""Bytes that a client sends before its first frame."""
+
 FRAME_HEADER = 9
-HEADERS, PUSH_PROMISE, GOAWAY, CONTINUATION = 1, 5, 7, 9
-END_HEADERS = 4
+DATA, HEADERS, RST_STREAM, PUSH_PROMISE, GOAWAY, CONTINUATION = 0, 1, 3, 5, 7, 9
+END_STREAM, END_HEADERS = 1, 4
 LEAVE = struct.pack(">BHBBIII", 0, 8, GOAWAY, 0, 0, 2**31 - 1, 0)
 """A GOAWAY frame that excludes no stream and names no error: no new calls on this connection, please."""
 
@@ -31,19 +35,28 @@ Connect = Callable[[asyncio.Protocol], Awaitable[object]]
 
 
 class Frames:
-    """Follows the frames of HTTP/2 in a stream of bytes."""
+    """Follows the frames of HTTP/2 in a stream of bytes.
 
-    def __init__(self) -> None:
+    `on_frame` is called with type, flags and stream of each frame when its header is there.
+    """
+
+    def __init__(self, *, on_frame: Callable[[int, int, int], None], preface: int = 0) -> None:
+        self.on_frame = on_frame
         self.header = bytearray()
-        self.missing = 0
+        self.missing = preface
         self.begun = False
         self.block_open = False
         """Between HEADERS and the end of its CONTINUATIONs no other frame may stand."""
 
     @property
+    def within(self) -> bool:
+        """Whether the next byte belongs to the same frame, or block of headers, as the last one."""
+        return bool(self.header or self.missing or self.block_open)
+
+    @property
     def at_boundary(self) -> bool:
-        """Whether a frame of ours may be written here; the server's first one has to be its own."""
-        return self.begun and not self.header and not self.missing and not self.block_open
+        """Whether a frame of ours may be written here; the first one has to be the sender's own."""
+        return self.begun and not self.within
 
     def feed(self, data: bytes) -> int:
         """Takes the next bytes; returns the position of the last boundary in them, or 0."""
@@ -65,10 +78,12 @@ class Frames:
     def begin_frame(self) -> None:
         """The header is complete."""
         self.missing = int.from_bytes(self.header[:3], "big")
-        if self.header[3] in (HEADERS, PUSH_PROMISE, CONTINUATION):
-            self.block_open = not self.header[4] & END_HEADERS
+        kind, flags, stream = self.header[3], self.header[4], int.from_bytes(self.header[5:], "big")
+        if kind in (HEADERS, PUSH_PROMISE, CONTINUATION):
+            self.block_open = not flags & END_HEADERS
         self.begun = True
         self.header.clear()
+        self.on_frame(kind, flags, stream)
 
 
 class Side(asyncio.Protocol):
@@ -105,11 +120,14 @@ class Side(asyncio.Protocol):
 
 
 class ClientSide(Side):
-    """The client's side; the frames that leave here are followed."""
+    """The client's side: the frames that come in and go out here are followed."""
 
     def __init__(self, *, passage: Passage) -> None:
         super().__init__(passage=passage)
-        self.frames = Frames()
+        self.sent = Frames(on_frame=self.on_sent)
+        self.received = Frames(on_frame=self.on_received, preface=PREFACE)
+        self.streams: set[int] = set()
+        """The calls that are not answered completely."""
         self.leaving = False
         self.told = False
 
@@ -117,17 +135,39 @@ class ClientSide(Side):
         super().connection_made(transport)
         self.passage.open()
 
+    def data_received(self, data: bytes) -> None:
+        self.received.feed(data)
+        super().data_received(data)
+
     def write(self, data: bytes) -> None:
-        boundary = self.frames.feed(data)
+        boundary = self.sent.feed(data)
         if self.leaving and not self.told and boundary:
             self.told = True
             data = data[:boundary] + LEAVE + data[boundary:]
         super().write(data)
 
+    def on_received(self, kind: int, flags: int, stream: int) -> None:
+        """A frame of the client."""
+        if kind == HEADERS:
+            self.streams.add(stream)
+        elif kind == RST_STREAM:
+            self.streams.discard(stream)
+
+    def on_sent(self, kind: int, flags: int, stream: int) -> None:
+        """A frame of the server."""
+        if kind == RST_STREAM or (kind in (DATA, HEADERS) and flags & END_STREAM):
+            self.streams.discard(stream)
+
+    @property
+    def busy(self) -> bool:
+        """Whether an answer is owed, or has not left completely."""
+        unsent = self.transport is not None and self.transport.get_write_buffer_size() > 0
+        return bool(self.streams) or self.sent.within or unsent
+
     def leave(self) -> None:
         """Asks the client to make no more calls here, as soon as a frame may stand."""
         self.leaving = True
-        if self.frames.at_boundary and not self.told:
+        if self.sent.at_boundary and not self.told:
             self.told = True
             super().write(LEAVE)
 
@@ -162,11 +202,6 @@ class Passage:
             self.close()
         elif self.client.transport is not None:
             self.client.transport.resume_reading()
-
-    @property
-    def unsent(self) -> bool:
-        """Whether an answer has not left completely yet."""
-        return self.client.transport is not None and self.client.transport.get_write_buffer_size() > 0
 
     def quiet_for(self) -> float:
         """Seconds since a byte last came in, on either side."""

@@ -82,9 +82,9 @@ class GrpcService(grpc.GenericRpcHandler):  # type: ignore[misc, unused-ignore]
             passage.client.leave()
 
     def work_left(self) -> bool:
-        """Whether there is anybody left to wait for. Who is silent since long enough has not called."""
+        """Whether there is anybody left to wait for. One who is owed nothing and silent since long enough is not."""
         return bool(self.calls) or any(
-            passage.unsent or passage.quiet_for() < self.settings.quiet for passage in self.passages
+            passage.client.busy or passage.quiet_for() < self.settings.quiet for passage in self.passages
         )
 
     async def cut(self) -> None:
@@ -117,7 +117,7 @@ class GrpcService(grpc.GenericRpcHandler):  # type: ignore[misc, unused-ignore]
             return grpc.unary_stream_rpc_method_handler(self.count)
         return None
 
-    async def model_infer(self, request: bytes, context: Any) -> bytes | None:
+    async def model_infer(self, request: bytes, context: Any) -> Any:
         """Tensor `token` back, after the seconds in the tensor `seconds`."""
         return await self.answered(self.inferred(request), context)
 
