@@ -186,7 +186,7 @@ def test_a_worker_leaves_the_main_coroutine_of_the_main_process_to_it(tmp_path: 
                 serving.acquire(), serving.acquire()
                 grant(0)
                 time.sleep(0.1)  # the loop stands still: the workers could strike first
-                await asyncio.sleep(600)
+                await asyncio.sleep(30)
             finally:
                 for each in workers:
                     each.terminate()

@@ -100,9 +100,11 @@ def mark(trigger: Trigger, *, here: bool) -> None:
     path = _mark_path(trigger)
     try:
         if here:
-            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+            new = "{}-{}".format(path, os.getpid())
+            file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
             os.write(file, b"%d" % os.getpid())
             os.close(file)
+            os.replace(new, path)  # a worker that looks in between must not find it empty
         else:
             os.unlink(path)
     except OSError:
