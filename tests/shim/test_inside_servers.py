@@ -192,6 +192,61 @@ def test_every_named_site_fires_in_kserve(site: str, release: str, workers: int,
     assert not program.reports().all("trouble")
 
 
+@pytest.mark.parametrize("registered", [False, True])
+def test_a_fault_for_one_grpc_method_leaves_the_others_alone(registered: bool, tmp_path: Path) -> None:
+    """Also where the server knows its methods beforehand, as with the generated code of today, and KServe's."""
+    program = Program(
+        tmp_path,
+        service="""
+        async def unary(request, context):
+            return request
+
+        async def stream(request, context):
+            yield request
+            yield request
+        """,
+        main=f"""
+        import asyncio, json
+        import grpc
+        from grpc import aio
+        from service import stream, unary
+
+        class Passing(aio.ServerInterceptor):
+            async def intercept_service(self, continuation, details):
+                return await continuation(details)
+
+        async def call(channel, method):
+            try:
+                if method.startswith("/s/Stream"):
+                    return b"".join([part async for part in channel.unary_stream(method)(b"x")]).decode()
+                return (await channel.unary_unary(method)(b"x")).decode()
+            except aio.AioRpcError as error:
+                return error.code().name
+
+        async def main():
+            server = aio.server(interceptors=[Passing()])
+            unaries = {{name: grpc.unary_unary_rpc_method_handler(unary) for name in ("Armed", "Other")}}
+            streams = {{name: grpc.unary_stream_rpc_method_handler(stream) for name in ("StreamArmed", "StreamOther")}}
+            handlers = {{**unaries, **streams}}
+            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("s", handlers),))
+            if {registered}:
+                server.add_registered_method_handlers("s", handlers)
+            port = server.add_insecure_port("127.0.0.1:0")
+            await server.start()
+            async with aio.insecure_channel(f"127.0.0.1:{{port}}") as channel:
+                methods = ["/s/" + kind + name for kind in ("", "Stream") for name in ("Other", "Armed", "Other")]
+                said = [await call(channel, method) for method in methods]
+            await server.stop(None)
+            print(json.dumps(said))
+
+        asyncio.run(main())
+        """,
+    )
+    program.arm("handler", "service:unary", paths=("/s/Armed",))
+    program.arm("streams", "service:stream", paths=("/s/StreamArmed",))
+    assert program.run(sys.executable) == ["x", "UNKNOWN", "x", "xx", "UNKNOWN", "xx"]
+
+
 def test_a_framework_that_is_imported_and_serves_nothing_is_found_out(tmp_path: Path) -> None:
     """FastAPI's module is there, and requests end in Starlette's routes: from the second on those are the handlers."""
     program = Program(

@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any, Callable
 
 from drainproof_shim.imports import when_imported
+from drainproof_shim.sites import wrapper
 
 current: contextvars.ContextVar[str | None] = contextvars.ContextVar("drainproof_shim_request", default=None)
 
@@ -27,6 +28,8 @@ def follow() -> None:
     when_imported("starlette.applications", _follow_asgi("Starlette"))
     when_imported("hypercorn.app_wrappers", _follow_asgi("ASGIWrapper"))
     when_imported("grpc._utilities", _follow_grpc)
+    when_imported("grpc.aio._server", _follow_registered("Server"))
+    when_imported("grpc._server", _follow_registered("_Server"))
 
 
 def _follow_uvicorn(module: ModuleType) -> None:
@@ -62,7 +65,7 @@ def _follow_asgi(name: str) -> Callable[[ModuleType], None]:
 
 
 def _follow_grpc(module: ModuleType) -> None:
-    """grpc.aio looks a method's handler up in the task that then runs it."""
+    """Methods that are looked up for each call, perhaps in another task than the one that runs what was found."""
     handlers: Any = getattr(module, "DictionaryGenericHandler", None)
     original = getattr(handlers, "service", None)
     if original is None:
@@ -70,7 +73,43 @@ def _follow_grpc(module: ModuleType) -> None:
 
     @functools.wraps(original)
     def service(self: Any, handler_call_details: Any) -> Any:
-        current.set(handler_call_details.method)
-        return original(self, handler_call_details)
+        return _naming(original(self, handler_call_details), handler_call_details.method)
 
     handlers.service = service
+
+
+def _follow_registered(name: str) -> Callable[[ModuleType], None]:
+    """Methods that a server knows beforehand, as newer generated code has them; these are not looked up."""
+
+    def hook(module: ModuleType) -> None:
+        server: Any = getattr(module, name, None)
+        original = getattr(server, "add_registered_method_handlers", None)
+        if original is None:
+            return
+
+        @functools.wraps(original)
+        def add(self: Any, service_name: str, method_handlers: Any) -> Any:
+            named = {
+                method: _naming(handler, "/{}/{}".format(service_name, method))
+                for method, handler in method_handlers.items()
+            }
+            return original(self, service_name, named)
+
+        server.add_registered_method_handlers = add
+
+    return hook
+
+
+_GRPC_KINDS = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
+
+
+def _naming(handler: Any, method: str) -> Any:
+    """A method's handler, whose function sets `current` when it begins to run."""
+    if not hasattr(handler, "_replace"):  # none was found, or it is of a kind of its own
+        return handler
+
+    def enter(_: Any) -> None:
+        current.set(method)
+
+    functions = {kind: getattr(handler, kind, None) for kind in _GRPC_KINDS}
+    return handler._replace(**{kind: wrapper(f, enter, lambda _: None) for kind, f in functions.items() if f})
