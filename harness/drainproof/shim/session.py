@@ -5,7 +5,7 @@ Both sides share a folder and nothing else; see docs/explanation/shim.md for why
 | file | content | written by |
 |---|---|---|
 | `plan.json` | what is armed; absent where nothing is | here, before the launch |
-| `control` | a byte for each fail point: how many shots the experiment has granted | here; the inside maps it |
+| `control` | a byte for each fail point: how many shots the experiment has granted | here; the inside reads it |
 | `claims/` | an empty file for each shot that was taken, so that none is taken twice | the inside |
 | `reports.jsonl` | who loaded the shim, what was armed, what fired | the inside |
 """
