@@ -14,7 +14,7 @@ CROWD = 0 if sys.platform == "win32" else 20
 
 class Server(model_server.Server):
     def begin_drain(self, reason: str) -> None:
-        if not self.should_exit:
+        if not self.should_exit and not self.failures:  # after an error it behaves: that is another requirement
             asyncio.get_running_loop().call_soon_threadsafe(self.hurry)
         super().begin_drain(reason)
 

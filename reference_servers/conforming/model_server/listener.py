@@ -18,11 +18,14 @@ from model_server.platforms import claim_address
 
 BACKLOG = 2048
 ACCEPTS_PER_TURN = 4
-"""Connections accepted in one turn of the event loop: few, so that workers that share the socket share a burst."""
+"""Connections accepted in one turn of the event loop."""
 
 HESITATION = 0.001
 """Seconds that a worker lets pass, half of the time, before it accepts. All workers wake up for a new connection, and
 without this it is nearly always the same one that is there first."""
+
+STEP_BACK = 0.005
+"""Seconds in which a worker that has accepted leaves the next one to the others: so a burst is shared."""
 
 RETRY = 0.1
 """Seconds to the next attempt after accepting has failed."""
@@ -74,7 +77,14 @@ class Listener:
         if self.shared and random.random() < 0.5:
             self.hesitate(HESITATION)
         else:
+            self.take()
+
+    def take(self) -> None:
+        """Accepts a few; one of several workers takes one, and steps back."""
+        if not self.shared:
             self.accept(ACCEPTS_PER_TURN)
+        elif self.accept(1):
+            self.hesitate(STEP_BACK)
 
     def hesitate(self, seconds: float) -> None:
         """Leaves what waits alone for a while, or to the others."""
@@ -84,23 +94,24 @@ class Listener:
     def after_hesitation(self) -> None:
         """Takes what is there by now."""
         self.watch()
-        self.accept(ACCEPTS_PER_TURN)
+        self.take()
 
-    def accept(self, at_most: int) -> None:
-        """Accepts what waits, `at_most` so many."""
-        for _ in range(at_most):
+    def accept(self, at_most: int) -> int:
+        """Accepts what waits, `at_most` so many; returns how many it were."""
+        for accepted in range(at_most):
             try:
                 sock, _ = self.sock.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
+                return accepted
             except OSError as error:  # no file descriptor left, for example: who waits has to wait on
                 log.warning("cannot accept a connection: %s", error.strerror)
                 self.hesitate(RETRY)
-                return
+                return 0
             sock.setblocking(False)
             task = self.loop.create_task(self.set_up(sock))
             self.opening.add(task)
             task.add_done_callback(self.opening.discard)
+        return at_most
 
     async def set_up(self, sock: socket.socket) -> None:
         """Gives an accepted connection its protocol object."""
