@@ -337,8 +337,8 @@ def _survives_or_ends(evidence: Evidence, facts: Facts, *, may_fail: int = 0) ->
     facts(raised=_places(evidence), **exit_facts(evidence))
     if evidence.exit is not None:
         facts(exit_status=evidence.exit.status)
-        facts.summary(f"it ended with status {evidence.exit.status} after {rounded(evidence.exit_after)} s")
         _drain.exits_in_grace(evidence, facts)
+        facts.summary(f"it ended with status {evidence.exit.status} after {rounded(evidence.exit_after)} s")
         assert evidence.exit.status != 0, "it ended with status 0"
         return
     looks = evidence.all("serving_after_fault")
