@@ -70,6 +70,15 @@ def _serves(bench: Bench) -> bool:
     return look(target=bench.target, instance=bench.running).positive and _predict(bench, "start-up").right
 
 
+def record_serving(bench: Bench) -> bool:
+    """Whether it is ready and answers a real request of each protocol rightly; recorded as `serving_after_fault`."""
+    sample = look(target=bench.target, instance=bench.running)
+    outcome = _predict(bench, "still-serving")
+    serving = sample.positive and outcome.right
+    bench.record("serving_after_fault", serving=serving, readiness=sample.value(), predict=outcome.to_json())
+    return serving
+
+
 def _predict(bench: Bench, token: str) -> Attempt:
     return predict(target=bench.target, instance=bench.running, token=token)
 
@@ -155,20 +164,47 @@ class UntilGoneOrServing:
             if status is not None:
                 record_exit(bench, status, since=since)
                 return
-            if self._serves(bench):
+            if record_serving(bench):
                 return
         _still_alive(bench)
-
-    def _serves(self, bench: Bench) -> bool:
-        sample = look(target=bench.target, instance=bench.running)
-        outcome = _predict(bench, "still-serving")
-        serving = sample.positive and outcome.right
-        bench.record("serving_after_fault", serving=serving, readiness=sample.value(), predict=outcome.to_json())
-        return serving
 
     def describe(self) -> dict[str, Any]:
         """JSON values for the evidence."""
         return {"kind": "until_gone_or_serving"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class UntilGoneOrReplaced:
+    """Until it is gone, or until the processes in which exceptions were raised are, and the others serve on.
+
+    For faults that a process must not survive: a supervisor may replace it, and the server as a whole goes on.
+    """
+
+    def observe(self, bench: Bench, *, since: float) -> None:
+        """Looks from the moment `since` of the last fault on; records `struck` with those that are still there."""
+        until = _limit(bench, since)
+        settled = since + bench.target.policy.settle_time
+        while True:
+            pause = max(settled, time.monotonic() + LOOK_EVERY)
+            status = bench.running.wait_exit(until=min(until, pause))
+            if status is not None:
+                record_exit(bench, status, since=since)
+                return
+            over = time.monotonic() >= until
+            there = self._struck(bench)
+            if over or not there:
+                bench.record("struck", still_there=sorted(there))
+                record_serving(bench)
+                _still_alive(bench)
+                return
+
+    def _struck(self, bench: Bench) -> set[int]:
+        struck = {int(report["pid"]) for report in bench.shim().reports().all("fired")}
+        return struck & {process.pid for process in bench.running.processes()}
+
+    def describe(self) -> dict[str, Any]:
+        """JSON values for the evidence."""
+        return {"kind": "until_gone_or_replaced"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,7 +48,14 @@ from drainproof.faults.start_method import Method, StartMethodSet
 from drainproof.faults.startup import FatalRequest, LoadFailure, PortTaken
 from drainproof.faults.windows import ConsoleEventFault, WindowsLoop
 from drainproof.load.plan import Closed, Connections, Hold, Idle, Once, Protocol, SlowReader, SlowWriter, Steady, Stream
-from drainproof.observe import Observer, UntilGone, UntilGoneOrServing, UntilGoneWithoutIdle, UntilStarted
+from drainproof.observe import (
+    Observer,
+    UntilGone,
+    UntilGoneOrReplaced,
+    UntilGoneOrServing,
+    UntilGoneWithoutIdle,
+    UntilStarted,
+)
 from drainproof.target.description import Policy, Target
 from drainproof.target.windows import ConsoleEvent
 
@@ -76,6 +83,7 @@ __all__ = [
     "Target",
     "Unsupported",
     "UntilGone",
+    "UntilGoneOrReplaced",
     "UntilGoneOrServing",
     "UntilGoneWithoutIdle",
     "UntilStarted",

@@ -96,8 +96,9 @@ class ExceptionFault:
 
     def paths(self, target: Target) -> tuple[str, ...] | None:
         """URL paths and gRPC methods that it is meant for, without queries; None: all."""
-        requests = [r for r in target.requests if self.protocol in (None, r.protocol) and "{" not in r.path]
-        paths = tuple(dict.fromkeys(r.path.partition("?")[0] for r in requests))
+        requests = [r for r in target.requests if self.protocol in (None, r.protocol)]
+        cut = (r.path.partition("?")[0] for r in requests)
+        paths = tuple(dict.fromkeys(path for path in cut if "{" not in path))
         return paths if self.only_requests and paths else None
 
     def prepare(self, bench: Bench) -> None:

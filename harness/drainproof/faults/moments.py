@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
+
+import psutil
 
 from drainproof.errors import Inconclusive
 from drainproof.faults.bench import Bench
@@ -124,6 +127,17 @@ class SteadyState:
         return "at steady state"
 
 
+UNEVEN = 2.0
+"""Seconds after which the processes that were seen to serve are stopped for a moment, so that others get their turn."""
+
+PAUSED = 0.3
+"""Seconds that they are stopped: several connections come in this time, and no client gives up."""
+
+
+def _alive(bench: Bench) -> list[psutil.Process]:
+    return [process for process in bench.running.processes() if process.is_running()]
+
+
 @dataclass(frozen=True, kw_only=True)
 class ServersSeen:
     """As soon as as many distinct processes have been seen to serve as workers are declared, or `patience` is over.
@@ -142,16 +156,47 @@ class ServersSeen:
         SteadyState().wait(bench)
 
     def _look(self, bench: Bench) -> None:
-        until = time.monotonic() + self.patience
+        begun = time.monotonic()
         seen: set[int] = set()
-        while len(seen) < bench.workers and time.monotonic() < until:
-            inodes = [s.inode for s in sockets.snapshot(port=bench.port).sockets.values() if s.accepted and s.inode]
-            pids = [process.pid for process in bench.running.processes()]
-            for owners in sockets.owners(inodes=inodes, pids=pids).values():
-                seen |= owners if len(owners) == 1 else set()
+        while len(seen) < bench.workers and time.monotonic() < begun + self.patience:
+            self._see(bench, seen)
             if bench.running.wait_exit(until=time.monotonic() + 0.01) is not None:
                 break
-        bench.record("servers", pids=sorted(seen), declared=bench.workers)
+            if 0 < len(seen) < bench.workers and time.monotonic() > begun + UNEVEN:
+                self._let_the_others(bench, seen)
+        lines: dict[int, list[str]] = {}
+        for process in _alive(bench):
+            with contextlib.suppress(psutil.Error):
+                lines.update({process.pid: process.cmdline()} if process.pid in seen else {})
+        bench.record("servers", pids=sorted(seen), declared=bench.workers, command_lines=lines)
+
+    def _see(self, bench: Bench, seen: set[int]) -> None:
+        inodes = [s.inode for s in sockets.snapshot(port=bench.port).sockets.values() if s.accepted and s.inode]
+        pids = [process.pid for process in bench.running.processes()]
+        for owners in sockets.owners(inodes=inodes, pids=pids).values():
+            seen |= owners if len(owners) == 1 else set()
+
+    def _let_the_others(self, bench: Bench, seen: set[int]) -> None:
+        """Stops the processes that were seen for a moment, so that new connections are for somebody else to accept.
+
+        The kernel may wake the same one of several processes for as long as it keeps up, and nothing is wrong then.
+        """
+        stopped = []
+        try:
+            for process in _alive(bench):
+                if process.pid in seen and process.pid != bench.running.pid:
+                    with contextlib.suppress(psutil.Error):
+                        process.suspend()
+                        stopped.append(process)
+            until = time.monotonic() + PAUSED
+            while stopped and len(seen) < bench.workers and time.monotonic() < until:
+                self._see(bench, seen)
+                bench.running.wait_exit(until=time.monotonic() + 0.01)
+        finally:
+            for process in stopped:
+                with contextlib.suppress(psutil.Error):
+                    process.resume()
+        bench.running.wait_exit(until=time.monotonic() + PAUSED)  # they catch up
 
     def describe(self) -> str:
         """The moment in words."""
