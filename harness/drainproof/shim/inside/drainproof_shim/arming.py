@@ -55,7 +55,7 @@ def _arm(trigger: Trigger, site: str) -> None:
     def hook(imported: ModuleType) -> None:
         try:
             found = Site(imported, name)
-            gate = Gate(trigger, site, function=found.function, strikes=True)
+            gate = Gate(trigger, site, function=found.function, strikes=found.is_coroutine)
             found.wrap(gate.enter, gate.leave)
         except Missing as missing:
             channel.report(

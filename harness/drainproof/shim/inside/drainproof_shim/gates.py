@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import weakref
 from typing import Any, Callable
 
 from drainproof_shim import requests, waiting
@@ -50,7 +51,10 @@ class Gate:
         depth: int = 0,
         only_if: Callable[[], bool] | None = None,
     ) -> None:
-        """`strikes`: a coroutine that already runs is struck where it waits. For the rest see `waiting.Entry`."""
+        """`strikes`: a coroutine that already runs is struck where it waits. For the rest see `waiting.Entry`.
+
+        Only for coroutine functions: nothing else says when the function is over, and the task that called it goes on.
+        """
         self.trigger = trigger
         self.site = site
         self.where = place(getattr(function, "__code__", None))
@@ -90,13 +94,20 @@ class Gate:
         """Have `task` struck where it waits, when the time comes."""
         if task is None:
             return None
+        waits = weakref.ref(task)  # a task that nobody holds any more goes as it would without us
+
+        def strike() -> bool:
+            task = waits()
+            return task is not None and waiting.throw(task, self.trigger, self.site)
+
         return waiting.watch(
             waiting.Entry(
                 self.trigger,
                 sys.modules["asyncio"].get_running_loop(),
-                lambda: waiting.throw(task, self.trigger, self.site),
+                strike,
                 rank=self.rank,
                 main_first=self.main_first,
+                key=(self, waits),
             )
         )
 

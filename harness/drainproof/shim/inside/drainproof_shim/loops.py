@@ -2,6 +2,9 @@
 
 Every way to run a loop (`asyncio.run`, `Runner.run`, `run_until_complete`, uvicorn's and uvloop's own) ends in the
 loop's `run_forever`, and gives its main coroutine to `run_until_complete`, so these two are wrapped.
+
+Only loops in the main thread of their process count. What runs beside it (gunicorn's control socket, a library's helper
+thread) is not what serves, and would be taken for it in the main process of servers that have no event loop themselves.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ _mains: dict[int, Any] = {}  # id of a loop → what was given to run_until_comp
 
 
 def when_running(hook: Runs) -> None:
-    """Call `hook` in each loop when it has begun to run."""
+    """Call `hook` in each loop when it has begun to run in its process's main thread."""
     _watch_loops()
     _hooks.append(hook)
 
@@ -59,7 +62,8 @@ def _wrap(kind: Any) -> None:
     def forever(self: Any) -> Any:
         _look_into_main()
         main = _mains.get(id(self))
-        for trigger in _main_triggers if main is not None and not _cleans(main) else ():
+        serves = main is not None and not _cleans(main) and _in_main_thread()
+        for trigger in _main_triggers if serves else ():
             waiting.mark(trigger, here=True)  # before it starts workers in its first step
         try:
             self.call_soon(_begins, self, main)
@@ -74,6 +78,11 @@ def _cleans(main: Any) -> bool:
     return getattr(getattr(main, "cr_code", None), "co_name", None) in _CLEANING
 
 
+def _in_main_thread() -> bool:
+    threading = sys.modules["threading"]  # asyncio has imported it
+    return bool(threading.current_thread() is threading.main_thread())
+
+
 def _look_into_main() -> None:
     while _main_hooks:
         hook = _main_hooks.pop()
@@ -84,7 +93,7 @@ def _look_into_main() -> None:
 
 
 def _begins(loop: Any, main: Any) -> None:
-    if _cleans(main):
+    if _cleans(main) or not _in_main_thread():
         return
     task = None
     asyncio = sys.modules["asyncio"]

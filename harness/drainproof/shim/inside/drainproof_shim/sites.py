@@ -36,6 +36,7 @@ class Site:
         found = _get(self.owner, self.attribute, done)
         self.original: Any = inspect.getattr_static(self.owner, self.attribute)
         self.function: Any = getattr(self.original, "__func__", self.original)
+        self.is_coroutine = inspect.iscoroutinefunction(self.function)
         if inspect.isclass(found):
             near = [name + "." + each for each in ("__init__", "__call__") if each in vars(found)]
             raise Missing(near=near, because="it is a class; name the method that is to fail")

@@ -27,7 +27,7 @@ Strike = Callable[[], bool]  # whether it struck; False: try again
 
 _STARTED_BY_MULTIPROCESSING = start_method.started_by_multiprocessing()
 
-_entries: list[Entry] = []
+_entries: dict[Any, Entry] = {}
 _timers: dict[int, weakref.ref[Any]] = {}  # id of a loop → the loop, while a timer of ours is pending in it
 _state = {"forked": False}
 
@@ -35,9 +35,16 @@ _state = {"forked": False}
 class Entry:
     """Something in a running loop that a fault can strike."""
 
-    def __init__(self, trigger: Trigger, loop: Any, strike: Strike, *, rank: int, main_first: bool) -> None:
-        """`rank`: of several entries of a fault the lowest is struck. `main_first`: leave it to the main process."""
+    def __init__(
+        self, trigger: Trigger, loop: Any, strike: Strike, *, rank: int, main_first: bool, key: Any = None
+    ) -> None:
+        """`rank`: of several entries of a fault the lowest is struck. `main_first`: leave it to the main process.
+
+        Entries of the same `key` are one entry, that is left as often as it was entered: a function that calls itself.
+        """
         self.trigger = trigger
+        self.key = self if key is None else key
+        self.held = 0
         self.loop = loop
         self.strike = strike
         self.rank = rank
@@ -46,7 +53,8 @@ class Entry:
 
 def watch(entry: Entry) -> Entry:
     """Have the loop's timer look after `entry`, until it is `unwatch`ed."""
-    _entries.append(entry)
+    entry = _entries.setdefault(entry.key, entry)
+    entry.held += 1
     if entry.main_first:
         mark(entry.trigger, here=True)
     timer = _timers.get(id(entry.loop))
@@ -57,16 +65,20 @@ def watch(entry: Entry) -> Entry:
 
 def unwatch(entry: Entry) -> None:
     """The entry can no longer be struck."""
-    if entry in _entries:
-        _entries.remove(entry)
-        if entry.main_first and not any(e.trigger is entry.trigger for e in _entries):
-            mark(entry.trigger, here=False)
+    if _entries.get(entry.key) is not entry:  # of the parent, or left before
+        return
+    entry.held -= 1
+    if entry.held:
+        return
+    del _entries[entry.key]
+    if entry.main_first and not any(each.trigger is entry.trigger for each in list(_entries.values())):
+        mark(entry.trigger, here=False)
 
 
 def forked() -> None:
     """In a child: nothing of what the parent runs runs here."""
     _state["forked"] = True
-    del _entries[:]
+    _entries.clear()
     _timers.clear()
 
 
@@ -77,20 +89,20 @@ def _start_timer(loop: Any) -> None:
 
 def _look(loop: Any) -> None:
     _timers.pop(id(loop), None)
-    mine = [entry for entry in _entries if entry.loop is loop and not entry.trigger.spent]
+    mine = [entry for entry in list(_entries.values()) if entry.loop is loop and not entry.trigger.spent]
     if not mine or loop.is_closed():
         return
     _start_timer(loop)  # before anything is struck: a KeyboardInterrupt may go right through here
     asyncio = sys.modules["asyncio"]
     if asyncio.current_task(loop) is not None:  # a loop that was made re-entrant
         return
-    seen = set()
+    due = {}  # one look at the clock or the command for all that a fault could strike
     for entry in sorted(mine, key=lambda entry: entry.rank):
         trigger = entry.trigger
-        if id(trigger) in seen or not trigger.due_now() or (entry.main_first and _main_has_it(trigger)):
-            continue
-        if entry.strike():
-            seen.add(id(trigger))
+        if trigger not in due:
+            due[trigger] = trigger.due_now()
+        if due[trigger] and not (entry.main_first and _main_has_it(trigger)) and entry.strike():
+            due[trigger] = False
 
 
 def mark(trigger: Trigger, *, here: bool) -> None:
