@@ -62,7 +62,7 @@ def _arm(trigger: Trigger, site: str) -> None:
                 "missing",
                 fault=trigger.fault.name,
                 site=site,
-                module=module,
+                module=missing.module or module,
                 name=name,
                 near=missing.near,
                 because=missing.because,

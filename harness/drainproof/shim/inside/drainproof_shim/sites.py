@@ -12,11 +12,15 @@ Leave = Callable[[Any], None]  # gets what `enter` returned, unless that was Non
 
 
 class Missing(Exception):
-    """There is no such site. `near` are names that look like it; `because` says what else is wrong, if anything."""
+    """There is no such site. `near` are names that look like it; `because` says what else is wrong, if anything.
 
-    def __init__(self, *, near: list[str], because: str | None = None) -> None:
+    `module` is where the names are when it is another one than was named.
+    """
+
+    def __init__(self, *, near: list[str], because: str | None = None, module: str | None = None) -> None:
         super().__init__(because or "")
         self.near = near
+        self.module = module
         self.because = because
 
 
@@ -35,13 +39,21 @@ class Site:
             done.append(part)
         found = _get(self.owner, self.attribute, done)
         self.original: Any = inspect.getattr_static(self.owner, self.attribute)
-        self.function: Any = getattr(self.original, "__func__", self.original)
+        held = isinstance(self.original, (staticmethod, classmethod))
+        self.function: Any = self.original.__func__ if held else self.original
         self.is_coroutine = inspect.iscoroutinefunction(self.function)
         if inspect.isclass(found):
             near = [name + "." + each for each in ("__init__", "__call__") if each in vars(found)]
             raise Missing(near=near, because="it is a class; name the method that is to fail")
         if not callable(found):
             raise Missing(near=[], because="it is no function, but a {}".format(type(found).__name__))
+        if _is_object(found):
+            kind = next(each for each in type(found).__mro__ if "__call__" in vars(each))
+            raise Missing(
+                near=[kind.__qualname__ + ".__call__"],
+                module=kind.__module__,
+                because="it is an object; name its method",
+            )
 
     def wrap(self, enter: Enter, leave: Leave) -> None:
         """Replaces the callable by one that calls `enter` first."""
@@ -58,6 +70,17 @@ class Site:
             setattr(self.owner, self.attribute, function)
         except (AttributeError, TypeError) as problem:
             raise Missing(near=[], because="it cannot be replaced: {}".format(problem)) from None
+
+
+def _is_object(found: Any) -> bool:
+    """Whether it is an instance that can be called, and no function, be it one of C, Cython, or `functools`.
+
+    Servers look at what an application is, and so do frameworks: a function in its place is something else.
+    """
+    if isinstance(found, functools.partial):
+        return False
+    call = inspect.getattr_static(type(found), "__call__")
+    return inspect.isfunction(call) or not hasattr(found, "__name__")
 
 
 def _get(owner: Any, name: str, done: list[str]) -> Any:
@@ -120,4 +143,9 @@ def wrapper(function: Any, enter: Enter, leave: Leave) -> Any:
             enter(args)
             return function(*args, **named)
 
-    return functools.wraps(function)(wrapped)
+    functools.wraps(function)(wrapped)
+    if not (inspect.isfunction(function) or _is_object(function)):  # `cache_clear` of an lru_cache, `func` of a partial function
+        for name in dir(function):
+            if not name.startswith("__") and not hasattr(wrapped, name):
+                setattr(wrapped, name, getattr(function, name))
+    return wrapped
