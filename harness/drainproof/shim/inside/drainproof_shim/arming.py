@@ -19,6 +19,7 @@ def arm(faults: Sequence[Fault]) -> None:
     triggers = [Trigger(fault) for fault in faults]
 
     def forked() -> None:
+        channel.inside.clear()  # of threads that are not here
         waiting.forked()
         for trigger in triggers:
             trigger.begin()

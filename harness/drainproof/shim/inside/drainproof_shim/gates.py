@@ -6,7 +6,7 @@ import sys
 import weakref
 from typing import Any, Callable
 
-from drainproof_shim import requests, waiting
+from drainproof_shim import channel, requests, waiting
 from drainproof_shim.trigger import Trigger, place
 
 
@@ -69,9 +69,13 @@ class Gate:
 
     def enter(self, _arguments: tuple[Any, ...] = ()) -> Any:
         """Raises the fault's exception if its time has come. Returns a token for `leave`, or None."""
-        trigger = self.trigger
-        if trigger.spent:
+        if self.trigger.spent or channel.get_ident() in channel.inside:
             return None
+        return self._enter()
+
+    @channel.guarded
+    def _enter(self) -> Any:
+        trigger = self.trigger
         paths, served = trigger.fault.paths, requests.current.get()
         if paths is not None and served is not None and served not in paths:  # None: no server that tells
             return None

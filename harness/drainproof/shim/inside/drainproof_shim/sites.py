@@ -144,7 +144,7 @@ def wrapper(function: Any, enter: Enter, leave: Leave) -> Any:
             return function(*args, **named)
 
     functools.wraps(function)(wrapped)
-    if not (inspect.isfunction(function) or _is_object(function)):  # `cache_clear` of an lru_cache, `func` of a partial function
+    if not (inspect.isfunction(function) or _is_object(function)):  # an lru_cache's `cache_clear`, a partial's `func`
         for name in dir(function):
             if not name.startswith("__") and not hasattr(wrapped, name):
                 setattr(wrapped, name, getattr(function, name))

@@ -17,6 +17,7 @@ from types import CodeType
 from typing import Any
 
 from drainproof_shim import channel
+from drainproof_shim.channel import system_close, system_open, system_pread
 from drainproof_shim.plan import Fault
 
 _MASK = (1 << 64) - 1
@@ -41,6 +42,7 @@ class Trigger:
         self._calls = itertools.count(1)
         self._random = int(self.fault.when.get("seed") or 0) & _MASK
 
+    @channel.guarded
     def due_at_call(self) -> bool:
         """Whether the call that is just being made shall fail. Counts it."""
         if self.call:
@@ -49,6 +51,7 @@ class Trigger:
             return self._chance() < self.probability
         return self.due_now()
 
+    @channel.guarded
     def due_now(self) -> bool:
         """Whether the time has come, or the command was given, and a shot is left."""
         if self.spent:
@@ -57,6 +60,7 @@ class Trigger:
             return channel.now() - self._born >= self.after
         return self.command and self._granted() > 0
 
+    @channel.guarded
     def fire(self, *, site: str, where: str, task: Any = None) -> BaseException | None:
         """Take a shot, report it, and give the exception to raise; None when no shot is left to take.
 
@@ -99,7 +103,7 @@ class Trigger:
         for shot in range(1, most + 1):
             path = "{}/claims/{}-{}".format(channel.folder(), self.fault.name.replace("/", "_"), shot)
             try:
-                os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+                system_close(system_open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
             except FileExistsError:
                 continue
             return shot
@@ -108,11 +112,11 @@ class Trigger:
 
     def _granted(self) -> int:
         try:
-            file = os.open(channel.folder() + "/control", os.O_RDONLY)
+            file = system_open(channel.folder() + "/control", os.O_RDONLY)
             try:
-                return os.pread(file, 1, self.fault.index)[0]
+                return system_pread(file, 1, self.fault.index)[0]
             finally:
-                os.close(file)
+                system_close(file)
         except (OSError, IndexError):
             return 0
 

@@ -105,6 +105,7 @@ def _look(loop: Any) -> None:
             due[trigger] = False
 
 
+@channel.guarded
 def mark(trigger: Trigger, *, here: bool) -> None:
     """Say that the main process has something for this fault to strike, so that workers leave it alone."""
     if _is_child():
@@ -123,12 +124,16 @@ def mark(trigger: Trigger, *, here: bool) -> None:
         pass
 
 
+@channel.guarded
 def _main_has_it(trigger: Trigger) -> bool:
     if not _is_child():
         return False
     try:
         with open(_mark_path(trigger)) as file:
-            os.kill(int(file.read()), 0)
+            pid = int(file.read())
+        os.kill(pid, 0)
+    except PermissionError:  # it lives, as another user
+        return True
     except (OSError, ValueError):
         return False
     return True
