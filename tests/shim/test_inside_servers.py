@@ -132,6 +132,17 @@ def test_uvicorn(tmp_path: Path) -> None:
     assert not program.reports().all("trouble")
 
 
+def test_paths_are_those_that_the_client_asks_for(tmp_path: Path) -> None:
+    """Below a root path, and encoded."""
+    program = Program(tmp_path, main=APPLICATION.replace("log_level=", 'root_path="/api", log_level='))
+    program.arm("handler", "@handler", when=COMMAND, paths=("/predict", "/m%C3%BCller%2D1"), shots=2)
+    with serve(program, sys.executable, "main.py", "{http}") as server:
+        program.session.grant("handler")
+        program.session.grant("handler")
+        paths = ["/", "/predict", "/m%C3%BCller-2", "/m%c3%bcller-1", "/predict"]
+        assert [server.ask(path) for path in paths] == [200, 500, 200, 500, 200]
+
+
 @pytest.mark.parametrize("site", ["@rest", "@main"])
 def test_uvicorn_ends(site: str, tmp_path: Path) -> None:
     program = Program(tmp_path, main=APPLICATION)

@@ -77,7 +77,7 @@ class Gate:
     def _enter(self) -> Any:
         trigger = self.trigger
         paths, served = trigger.fault.paths, requests.current.get()
-        if paths is not None and served is not None and served not in paths:  # None: no server that tells
+        if paths is not None and served is not None and paths.isdisjoint(served):  # None: no server that tells
             return None
         ladder = self.ladder
         if ladder is not None:

@@ -24,7 +24,16 @@ class Fault:
         self.when: Mapping[str, Any] = entry["when"]
         self.shots: int = entry.get("shots") or 1
         paths = entry.get("paths")
-        self.paths: tuple[str, ...] | None = None if paths is None else tuple(paths)
+        self.paths: frozenset[str] | None = None if paths is None else frozenset(map(_decoded, paths))
+
+
+def _decoded(path: str) -> str:
+    """A path as a server tells it to its application."""
+    if "%" not in path:
+        return path
+    from urllib.parse import unquote  # only when it is needed, as it imports much
+
+    return unquote(path)
 
 
 class Plan:

@@ -1,16 +1,23 @@
-"""Which request is being served: the URL path or gRPC method, for faults that are meant for some requests only."""
+"""Which request is being served: the URL path or gRPC method, for faults that are meant for some requests only.
+
+A path is known by two names where the server stands below a root path: whether `path` begins with it depends on server,
+release, and proxy (uvicorn puts it before what the client asked for, hypercorn wants the client to ask with it).
+"""
 
 from __future__ import annotations
 
 import contextvars
 import functools
 from types import ModuleType
-from typing import Any, Callable
+from typing import Any, Callable, Mapping, Tuple
 
 from drainproof_shim.imports import when_imported
 from drainproof_shim.sites import wrapper
 
-current: contextvars.ContextVar[str | None] = contextvars.ContextVar("drainproof_shim_request", default=None)
+Names = Tuple[str, ...]
+
+current: contextvars.ContextVar[Names | None] = contextvars.ContextVar("drainproof_shim_request", default=None)
+"""Every name of the request; None where no server tells."""
 
 PROTOCOLS = ("h11_impl", "httptools_impl", "zttp_impl", "zttp_h2_impl")
 """uvicorn's modules that serve HTTP, each with a `RequestResponseCycle`."""
@@ -32,6 +39,13 @@ def follow() -> None:
     when_imported("grpc._server", _follow_registered("_Server"))
 
 
+def _names(scope: Mapping[str, Any]) -> Names | None:
+    path, root = scope.get("path"), (scope.get("root_path") or "").rstrip("/")
+    if path is None:
+        return None
+    return (path, path[len(root) :]) if root and path.startswith(root + "/") else (path,)
+
+
 def _follow_uvicorn(module: ModuleType) -> None:
     cycle: Any = getattr(module, "RequestResponseCycle", None)
     original = getattr(cycle, "run_asgi", None)
@@ -40,7 +54,7 @@ def _follow_uvicorn(module: ModuleType) -> None:
 
     @functools.wraps(original)
     async def run_asgi(self: Any, app: Any) -> Any:
-        current.set(self.scope.get("path"))
+        current.set(_names(self.scope))
         return await original(self, app)
 
     cycle.run_asgi = run_asgi
@@ -56,7 +70,7 @@ def _follow_asgi(name: str) -> Callable[[ModuleType], None]:
         @functools.wraps(original)
         async def call(self: Any, scope: Any, *rest: Any, **named: Any) -> Any:
             if scope.get("type") == "http" and current.get() is None:
-                current.set(scope.get("path"))
+                current.set(_names(scope))
             return await original(self, scope, *rest, **named)
 
         application.__call__ = call
@@ -109,7 +123,7 @@ def _naming(handler: Any, method: str) -> Any:
         return handler
 
     def enter(_: Any) -> None:
-        current.set(method)
+        current.set((method,))
 
     functions = {kind: getattr(handler, kind, None) for kind in _GRPC_KINDS}
     return handler._replace(**{kind: wrapper(f, enter, lambda _: None) for kind, f in functions.items() if f})
