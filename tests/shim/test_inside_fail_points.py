@@ -212,6 +212,37 @@ def test_chance_is_seeded(tmp_path: Path) -> None:
     assert 5 <= len(failed[0]) <= 40
 
 
+def test_children_have_chances_of_their_own_and_the_same_ones_again(tmp_path: Path) -> None:
+    """As with a server that forks for each request."""
+    failed = []
+    for number in range(2):
+        (tmp_path / str(number)).mkdir()
+        program = Program(
+            tmp_path / str(number),
+            target=TARGET,
+            main="""
+            import json, os
+            from target import function
+            failed = []
+            for number in range(60):
+                child = os.fork()
+                if not child:
+                    try:
+                        function(number)
+                    except RuntimeError:
+                        os._exit(1)
+                    os._exit(0)
+                if os.waitpid(child, 0)[1]:
+                    failed.append(number)
+            print(json.dumps(failed))
+            """,
+        )
+        program.arm("f", "target:function", when={"probability": 0.3, "seed": 7}, shots=60)
+        failed.append(program.run(sys.executable))
+    assert failed[0] == failed[1]
+    assert 6 <= len(failed[0]) <= 34
+
+
 def test_a_place_of_the_program_itself_is_armed_when_its_loop_runs(tmp_path: Path) -> None:
     program = Program(
         tmp_path,

@@ -22,9 +22,13 @@ def arm(faults: Sequence[Fault]) -> None:
         channel.inside.clear()  # of threads that are not here
         waiting.forked()
         for trigger in triggers:
-            trigger.begin()
+            trigger.forked()
 
-    os.register_at_fork(after_in_child=forked)
+    def forking() -> None:
+        for trigger in triggers:
+            trigger.forking()
+
+    os.register_at_fork(before=forking, after_in_child=forked)
     for trigger in triggers:
         if trigger.fault.paths is not None:
             requests.follow()

@@ -34,13 +34,28 @@ class Trigger:
         self.probability: float | None = fault.when.get("probability")
         self.call = int(fault.when.get("call") or 0)
         self.timed = self.command or self.after is not None  # can fire while nobody calls
+        self._seed = int(self.fault.when.get("seed") or 0) & _MASK
+        self._forks = 0
+        self.begin()
+
+    def forking(self) -> None:
+        """This process is about to fork."""
+        self._forks += 1
+
+    def forked(self) -> None:
+        """This process was just forked: it has a series of chances of its own, the n-th child always the same one.
+
+        With its parent's, each of many short-lived children would draw the same first number.
+        """
+        self._seed = _mixed(self._seed + self._forks * 0x9E3779B97F4A7C15)
+        self._forks = 0
         self.begin()
 
     def begin(self) -> None:
-        """Begin anew, as in a process that was just forked."""
+        """Begin anew."""
         self._born = channel.now()
         self._calls = itertools.count(1)
-        self._random = int(self.fault.when.get("seed") or 0) & _MASK
+        self._random = self._seed
 
     @channel.guarded
     def due_at_call(self) -> bool:
@@ -123,10 +138,14 @@ class Trigger:
     def _chance(self) -> float:
         """The next number of SplitMix64 in [0, 1): `random` has a state that the target may use, and save."""
         self._random = (self._random + 0x9E3779B97F4A7C15) & _MASK
-        z = self._random
-        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
-        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
-        return ((z ^ (z >> 31)) >> 11) / float(1 << 53)
+        return (_mixed(self._random) >> 11) / float(1 << 53)
+
+
+def _mixed(z: int) -> int:
+    z &= _MASK
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
+    return z ^ (z >> 31)
 
 
 def place(code: CodeType | None, line: int | None = None) -> str:
