@@ -60,4 +60,6 @@ def test_it_is_there_and_cannot_be_set_again(minor: int, method: str, how: str, 
     assert len(programs) == 2
     assert {each["pid"] for each in fired} == programs  # and none of the interpreters that multiprocessing starts
     assert {(each["method"], each["how"]) for each in fired} == {(method, how)}
+    argvs = {each["pid"]: each["argv"] for each in reports.interpreters}
+    assert all(each["argv"] == argvs[each["pid"]] for each in fired)
     assert not reports.all("trouble")

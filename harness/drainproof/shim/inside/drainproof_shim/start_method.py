@@ -49,6 +49,7 @@ def preset(method: str, how: str) -> None:
         where="before the target's first line",
         method=method,
         how=how,
+        argv=bootstrap.command_line()[:64],
     )
 
 
