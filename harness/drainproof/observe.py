@@ -191,16 +191,15 @@ class UntilGoneOrReplaced:
                 record_exit(bench, status, since=since)
                 return
             over = time.monotonic() >= until
-            there = self._struck(bench)
+            alive = {process.pid for process in bench.running.processes()}
+            if bench.running.pid not in alive and not over:
+                continue  # it has just ended: its keeper is about to tell how
+            there = alive & {int(report["pid"]) for report in bench.shim().reports().all("fired")}
             if over or not there:
                 bench.record("struck", still_there=sorted(there))
                 record_serving(bench)
                 _still_alive(bench)
                 return
-
-    def _struck(self, bench: Bench) -> set[int]:
-        struck = {int(report["pid"]) for report in bench.shim().reports().all("fired")}
-        return struck & {process.pid for process in bench.running.processes()}
 
     def describe(self) -> dict[str, Any]:
         """JSON values for the evidence."""
