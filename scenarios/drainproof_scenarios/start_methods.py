@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
-
 import pytest
 from drainproof.scenario import (
     Evidence,
     Experiment,
     Inconclusive,
     LaunchError,
-    Unsupported,
     hold,
     requirement,
     signal,
@@ -23,6 +18,7 @@ from drainproof.scenario import (
 
 from drainproof_scenarios import _drain
 from drainproof_scenarios._facts import Facts
+from drainproof_scenarios._inside import require_shim_in_servers
 
 GIVEN = {
     "spawn": start_method("spawn"),
@@ -63,7 +59,7 @@ class TestStartMethodPreset:
         servers = evidence.find("servers")
         if servers is None:
             raise Inconclusive("it never served")
-        _require_shim(evidence, servers)
+        require_shim_in_servers(evidence.shim, servers, what="the start method was not set in the process that serves")
         facts(serving_processes=len(servers["pids"]), declared_workers=servers["declared"])
         assert len(servers["pids"]) >= servers["declared"], (
             f"{servers['declared']} workers are declared, {len(servers['pids'])} distinct processes were seen to serve"
@@ -72,23 +68,3 @@ class TestStartMethodPreset:
         _drain.exits_in_grace(evidence, facts)
         facts.summary(f"{len(servers['pids'])} processes served, and it stopped in order")
         assert not evidence.survivors, f"{len(evidence.survivors)} processes of it live on"
-
-
-def _require_shim(evidence: Evidence, servers: Mapping[str, Any]) -> None:
-    """Raises Unsupported where a process serves in which nothing could be preset: the proof is of another one then."""
-    loaded = {report["pid"] for event in ("hello", "forked") for report in evidence.shim.all(event)}
-    for pid in servers["pids"]:
-        words = servers.get("command_lines", {}).get(str(pid), [])
-        if pid not in loaded or any(re.fullmatch(r"-[A-Za-z]*[IES][A-Za-z]*", word) for word in _options(words)):
-            raise Unsupported(
-                f"the start method was not set in the process that serves (pid {pid}): it is no Python program, or its "
-                "Python was started with -I, -E or -S"
-            )
-
-
-def _options(command_line: Sequence[str]) -> Iterator[str]:
-    """The options of the interpreter itself, before its script, module or code."""
-    for word in command_line[1:]:
-        if not word.startswith("-") or word in ("-m", "-c"):
-            return
-        yield word

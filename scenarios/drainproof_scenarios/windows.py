@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from drainproof.faults.windows import REPORTED_AS
 from drainproof.scenario import (
     Evidence,
     Experiment,
     Inconclusive,
     LaunchError,
-    Unsupported,
     console_event,
     hold,
     requirement,
@@ -20,6 +20,7 @@ from drainproof.target.windows import ConsoleEvent, exit_statuses
 
 from drainproof_scenarios import _drain
 from drainproof_scenarios._facts import Facts, ended
+from drainproof_scenarios._inside import require_shim_in_servers
 
 IN_FLIGHT = 8
 """Requests that are held in flight."""
@@ -54,13 +55,9 @@ def _require_emulation(evidence: Evidence, facts: Facts) -> None:
     facts(emulated=True)
     evidence.require_given()
     servers = evidence.find("servers")
-    seeing = {report["pid"] for report in (*evidence.shim.fired("windows"), *evidence.shim.all("forked"))}
-    blind = sorted(set(servers["pids"]) - seeing) if servers else []
-    if blind:
-        raise Unsupported(
-            f"Windows cannot be emulated in the process that serves (pid {blind[0]}): it is no Python program, or its "
-            "Python did not load drainproof's shim"
-        )
+    if servers is not None:
+        what = "Windows cannot be emulated in the process that serves"
+        require_shim_in_servers(evidence.shim, servers, what=what, fired=REPORTED_AS)
 
 
 def _require_start(evidence: Evidence) -> None:
