@@ -190,10 +190,15 @@ class RequestSet:
 
 
 def _begun(record: RequestRecord) -> float:
-    """When the request began to leave the client: its connect, or on a reused connection its first byte."""
+    """When the request began to leave the client: its connect, or on a reused connection its first byte.
+
+    A gRPC call may wait for a connection that others have begun, and may never leave it: then it began when it was
+    handed over.
+    """
     if record.connect_start is not None:
-        return record.connect_start
-    return record.send_start if record.send_start is not None else record.end
+        return max(record.connect_start, record.offered or 0.0)
+    begun = record.send_start if record.send_start is not None else record.offered
+    return record.end if begun is None else begun
 
 
 def judge_fate(record: RequestRecord, *, duration: float, closings: Iterable[Interval]) -> Fate:

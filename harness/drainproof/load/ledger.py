@@ -83,6 +83,9 @@ class RequestRecord:
     """gRPC: how many complete messages of the answer came. `status` is the number of its status code."""
     torn: bool = False
     """gRPC: the answer ended in the middle of a message."""
+    offered: float | None = None
+    """gRPC: when the engine handed the call over. What comes between this and `send_start` is waiting: for the target's
+    first word, for one of the streams that it allows at a time, for its flow control."""
 
     @property
     def answered(self) -> bool:
@@ -92,7 +95,7 @@ class RequestRecord:
     @property
     def lag(self) -> float:
         """Seconds that it left behind its schedule; 0 in closed loops, which have none."""
-        begun = self.connect_start if self.connect_start is not None else self.send_start
+        begun = next((t for t in (self.offered, self.connect_start, self.send_start) if t is not None), None)
         return 0.0 if begun is None else begun - self.due
 
     @property

@@ -48,6 +48,7 @@ class Attempt:
         "first_byte",
         "id",
         "messages",
+        "offered",
         "phase",
         "port",
         "reused",
@@ -93,6 +94,7 @@ class Attempt:
         self.starved = False
         """It could not leave, because this machine was short of something."""
         self.messages: int | None = None
+        self.offered: float | None = None
         self.torn = False
 
     @property
@@ -130,6 +132,7 @@ class Attempt:
             protocol=self.template.protocol,
             messages=self.messages,
             torn=self.torn,
+            offered=self.offered,
         )
 
     def line(self) -> str:
@@ -139,6 +142,7 @@ class Attempt:
         opened = "null" if self.connect_start is None else f"{self.connect_start:.7f}"
         connected = "null" if self.connected is None else f"{self.connected:.7f}"
         sent = "null" if self.sent is None else f"{self.sent:.7f}"  # an answer may come before the end of the request
+        offered = "null" if self.offered is None else f"{self.offered:.7f}"
         messages = "null" if self.messages is None else self.messages
         return (
             f'{{"record":"request","id":{self.id},"token":"{self.token}","stream":{self.counter.json_name},'
@@ -149,7 +153,7 @@ class Attempt:
             f'"bytes_sent":{self.bytes_sent},"bytes_received":{self.bytes_received},"status":{self.status},'
             f'"right":true,"wrong":null,"close_announced":{"true" if self.close_announced else "false"},'
             f'"phase":null,"cause":null,"error":null,"acknowledged":null,"protocol":"{self.template.protocol}",'
-            f'"messages":{messages},"torn":false}}\n'
+            f'"messages":{messages},"torn":false,"offered":{offered}}}\n'
         )
 
 

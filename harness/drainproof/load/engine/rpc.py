@@ -116,6 +116,7 @@ class RpcConnection:
         self.uses += 1
         self.active += 1
         call = Call(attempt, self._starting)
+        attempt.offered = attempt.offered or monotonic()  # what follows may wait for the target
         attempt.connection = call
         attempt.sequence = self.uses
         attempt.reused = self.uses > 1
@@ -173,6 +174,8 @@ class RpcConnection:
         if tap.connected is None:
             attempt.reused = False  # it waited for the connection together with the first call
             attempt.phase = "connect"
+        elif attempt.phase == "connect" and attempt.cause != "connect_timeout":
+            attempt.phase = "send"  # it waited for its turn on a connection that was there
         if not attempt.reused:
             attempt.connect_start, attempt.connected = tap.connect_start, tap.connected
         attempt.port = attempt.port or tap.port
