@@ -49,6 +49,7 @@ CANCELLED, NOT_FOUND, UNAVAILABLE = 1, 5, 14
         (RIGHT, "right"),
         (replace(WRONG, status=UNAVAILABLE), "unavailable"),
         (replace(WRONG, status=503), "wrong"),
+        (replace(WRONG, status=UNAVAILABLE, torn=True), "wrong"),
         (replace(WRONG, status=NOT_FOUND), "wrong"),
         (replace(WRONG, status=0, wrong="no token"), "wrong"),
         # CANCELLED is what the server's library answers to a call that crosses its GOAWAY, and only then.
@@ -59,14 +60,24 @@ CANCELLED, NOT_FOUND, UNAVAILABLE = 1, 5, 14
         # Not looked at, by the server's own word.
         (replace(LOST, cause="stream_refused"), "refused"),
         (replace(LOST, cause="stream_refused", end=20.0), "refused"),
+        (replace(LOST, cause="stream_refused", first_byte=10.05, phase="body"), "cut"),
         (replace(LOST, phase="connect", cause="refused", connected=None), "refused"),
         # Never left: the server has not said its first word.
         (UNSENT, "refused"),
         (replace(UNSENT, cause="reset"), "refused"),
         (replace(UNSENT, end=10.1 + UNFINISHED), "dropped"),
         (replace(UNSENT, cause="timeout", end=40.0), "hung"),
+        (replace(UNSENT, cause="aborted", reused=True, connect_start=None, offered=10.0, end=15.0), "hung"),
+        (replace(UNSENT, cause="aborted", reused=True, connect_start=None, offered=14.0, end=15.0), "unfinished"),
+        # It waited for a connection that others had begun long before.
+        (replace(UNSENT, offered=10.0 + UNFINISHED, end=10.1 + UNFINISHED), "refused"),
         # Lost, whatever the client's library calls it.
         (replace(LOST, acknowledged=True), "dropped"),
+        # It crossed a GOAWAY that did not exclude it, unless it had been there for longer than that takes.
+        (replace(LOST, acknowledged=True, close_announced=True), "crossing"),
+        (replace(LOST, acknowledged=True, close_announced=True, end=10.1 + RACE), "dropped"),
+        (replace(LOST, close_announced=True, cause="stream_reset"), "dropped"),
+        (replace(LOST, close_announced=True, first_byte=10.05, phase="body"), "cut"),
         (replace(LOST, cause="stream_reset"), "dropped"),
         (replace(LOST, cause="stream_reset", first_byte=10.05, phase="body"), "cut"),
         (replace(LOST, first_byte=10.05, phase="body"), "cut"),

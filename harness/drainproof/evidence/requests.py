@@ -210,7 +210,7 @@ def judge_fate(record: RequestRecord, *, duration: float, closings: Iterable[Int
         return "unfinished" if young or record.phase == "connect" else "hung"
     if record.phase == "connect":
         return "hung" if record.cause == "connect_timeout" else "refused"
-    if record.cause == "stream_refused":
+    if record.cause == "stream_refused" and record.first_byte is None:
         return "refused"
     if record.cause == "timeout":
         return "hung"
@@ -220,6 +220,8 @@ def judge_fate(record: RequestRecord, *, duration: float, closings: Iterable[Int
         return "dropped"
     if record.protocol == "grpc" and record.send_start is None:  # the server has never said its first word
         return "refused" if record.end - _begun(record) <= UNFINISHED else "dropped"
+    if record.protocol == "grpc" and record.close_announced and record.end - _begun_to_send(record) <= RACE:
+        return "crossing"
     if record.reused:
         return _lost_on_reused(record)
     return _lost_on_new(record, closings)
@@ -228,11 +230,16 @@ def judge_fate(record: RequestRecord, *, duration: float, closings: Iterable[Int
 def _not_right(record: RequestRecord) -> Fate:
     if record.protocol == "http":
         return "unavailable" if record.status == 503 else "wrong"
+    if record.torn:
+        return "wrong"
     if record.status == UNAVAILABLE:
         return "unavailable"
-    sent = record.send_start if record.send_start is not None else record.end
     crossed = record.status == CANCELLED and record.close_announced and not record.messages
-    return "crossing" if crossed and record.end - sent <= RACE else "wrong"
+    return "crossing" if crossed and record.end - _begun_to_send(record) <= RACE else "wrong"
+
+
+def _begun_to_send(record: RequestRecord) -> float:
+    return record.send_start if record.send_start is not None else record.end
 
 
 def _lost_on_reused(record: RequestRecord) -> Fate:

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 DATA, HEADERS, RST_STREAM, SETTINGS, GOAWAY, CONTINUATION = 0, 1, 3, 4, 7, 9
-END_STREAM, PADDED = 0x1, 0x8
+END_STREAM, END_HEADERS, PADDED = 0x1, 0x4, 0x8
+OF_A_CALL = (DATA, HEADERS, CONTINUATION)
+"""What a call and its answer are made of."""
 
 REFUSED_STREAM = 7
 """The error code that promises that the server has not touched the request."""
@@ -54,13 +56,11 @@ class Frame:
     stream: int
     flags: int
     payload: bytes
+    """Without the padding of a DATA frame."""
     complete: bool
     """Nothing more of this frame follows."""
-
-    @property
-    def ends_stream(self) -> bool:
-        """The sender has nothing more to say on this stream."""
-        return self.complete and bool(self.flags & END_STREAM) and self.kind in (DATA, HEADERS)
+    ends_stream: bool
+    """The sender has nothing more to say on this stream: its last DATA, or the end of its last header block."""
 
     def numbers(self) -> tuple[int, int]:
         """Of a GOAWAY: the last stream that counts, and the error code."""
@@ -83,6 +83,10 @@ class FrameReader:
         """Bytes of the current frame's payload that are still to come."""
         self._kind = self._flags = self._stream = 0
         self._kept = b""
+        self._padding: int | None = 0
+        """Bytes at the end of the current DATA frame that are no data; None: the byte that tells is still to come."""
+        self._last_block = False
+        """The header block that has begun, and may be continued, is the last of its stream."""
 
     def feed(self, data: bytes) -> Iterator[Frame]:
         """The frames (and parts of DATA frames) in `data`, in order."""
@@ -101,11 +105,19 @@ class FrameReader:
                 if self._left == 0:
                     yield self._frame(b"", complete=True)
                 continue
+            if self._padding is None:
+                self._padding = data[position]
+                position += 1
+                self._left -= 1
+                if self._left == 0:
+                    yield self._frame(b"", complete=True)
+                continue
             part = data[position : position + self._left]
             position += len(part)
             self._left -= len(part)
             if self._kind == DATA:
-                yield self._frame(part, complete=self._left == 0)
+                beyond = max(0, self._padding - self._left)
+                yield self._frame(part[: max(0, len(part) - beyond)], complete=self._left == 0)
             else:
                 if (room := _KEPT.get(self._kind, 0) - len(self._kept)) > 0:
                     self._kept += part[:room]
@@ -117,9 +129,16 @@ class FrameReader:
         self._left = high << 8 | low
         self._stream = stream & 0x7FFFFFFF
         self._head = self._kept = b""
+        self._padding = None if self._kind == DATA and self._flags & PADDED else 0
+        if self._kind == HEADERS:
+            self._last_block = bool(self._flags & END_STREAM)
 
     def _frame(self, payload: bytes, *, complete: bool) -> Frame:
-        return Frame(self._kind, self._stream, self._flags, payload, complete)
+        if self._kind == DATA:
+            ends = bool(self._flags & END_STREAM)
+        else:
+            ends = self._kind in (HEADERS, CONTINUATION) and self._last_block and bool(self._flags & END_HEADERS)
+        return Frame(self._kind, self._stream, self._flags, payload, complete, complete and ends)
 
 
 class MessageCounter:

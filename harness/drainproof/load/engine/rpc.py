@@ -43,7 +43,7 @@ def initialize() -> None:
 class Call(Exchange):
     """One call: the attempt, what the wire tells of it, and the library's handle on it."""
 
-    __slots__ = ("_starting", "handle", "over")
+    __slots__ = ("_starting", "given_up", "handle", "over")
 
     def __init__(self, attempt: Attempt, starting: Semaphore) -> None:
         super().__init__(attempt, self.release)
@@ -51,6 +51,8 @@ class Call(Exchange):
         self.handle: Any = None
         self.over = False
         """We ended it ourselves."""
+        self.given_up: Cause | None = None
+        """Why we told the library to end it, whether its answer was there or not."""
 
     def release(self) -> None:
         """The next call may start on this connection. Idempotent."""
@@ -60,11 +62,13 @@ class Call(Exchange):
 
     def fail(self, cause: Cause, error: str | None = None) -> None:
         """Ends it from outside: out of time, or the load is over. For the event loop's callbacks."""
-        if self.over or self.ended is not None:
+        if self.given_up is not None:
             return
-        self.over = True
-        _end(self.attempt, cause, error)
-        if self.handle is not None:
+        self.given_up = cause
+        if self.ended is None:
+            self.over = True
+            _end(self.attempt, cause, error)
+        if self.handle is not None:  # also where the answer is there: the library may never take it
             gevent.spawn(self.handle.cancel)  # it takes a lock, which a callback must not wait for
 
 
@@ -157,6 +161,8 @@ class RpcConnection:
         metadata = template.metadata(attempt.token)
         with contextlib.suppress(grpc.RpcError):
             call.handle = self._channel.unary_stream(template.request.path)(message, metadata=metadata)
+            if call.given_up is not None:
+                call.handle.cancel()
             for answer in call.handle:
                 count += 1
                 if template.keeps_body and kept < MAX_KEPT:
@@ -181,12 +187,14 @@ class RpcConnection:
         attempt.port = attempt.port or tap.port
         attempt.messages = call.messages.count
         attempt.close_announced = attempt.close_announced or tap.going_away
-        if call.ended is not None and not call.over:
-            self._judge(call, messages, count)
-            return
-        if not call.over:
-            self._explain(call)
         attempt.torn = call.messages.within
+        if call.ended is not None and not call.over:
+            if call.given_up is None or not call.handle.cancelled():
+                self._judge(call, messages, count)
+                return
+            _end(attempt, call.given_up, "the gRPC library did not take the answer")
+        elif not call.over:
+            self._explain(call)
         if attempt.cause != "aborted" and attempt.send_start is not None:
             attempt.acknowledged = tap.acknowledged(call)
 
@@ -203,6 +211,8 @@ class RpcConnection:
             messages=messages,
             count=count,
         )
+        if attempt.torn:
+            attempt.wrong = "it ended within a message" + (f"; {attempt.wrong}" if attempt.wrong else "")
 
     def _explain(self, call: Call) -> None:
         """No status came. Why not?"""

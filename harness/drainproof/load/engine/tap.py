@@ -61,11 +61,16 @@ class Exchange:
         """How much had been sent on the connection when the request was complete."""
         self.messages = MessageCounter()
         self.ended: float | None = None
-        """When the answer's last frame came, the one with the status."""
+        """When the answer was complete: the status, to the last frame of its header block."""
         self.reset: int | None = None
         """The error code with which the target broke the call off."""
         self.beyond = False
         """The target has said that it will not look at this call (GOAWAY with a smaller last stream)."""
+
+    @property
+    def over_on_wire(self) -> bool:
+        """The target has said its last word on it; the library takes nothing more of it either."""
+        return self.ended is not None or self.reset is not None or self.beyond
 
 
 class Tap:
@@ -95,6 +100,8 @@ class Tap:
         self.starved = False
         self.going_away = False
         """The target has said GOAWAY: no new call will be taken."""
+        self._last: int | None = None
+        """The smallest last stream that a GOAWAY has named."""
         self.left_by_client = False
         """The gRPC library closed its side while the target's was fine: it did not understand what came."""
         name = f"drainproof-{os.getpid()}-{next(_numbers)}-{secrets.token_hex(4)}"
@@ -226,9 +233,10 @@ class Tap:
                 exchange.attempt.port = self.port
                 self._open[frame.stream] = exchange
                 exchange.attempt.send_start = now
+                self._compare(exchange)  # the library had not read the GOAWAY yet
                 begun.append(exchange)
             found = self._open.get(frame.stream)
-            if found is not None and frame.kind in (frames.HEADERS, frames.DATA):
+            if found is not None and frame.kind in frames.OF_A_CALL:
                 found.attempt.bytes_sent += len(frame.payload)
                 if frame.ends_stream:
                     self._leaving.append(found)
@@ -282,7 +290,7 @@ class Tap:
         now = monotonic()
         for frame in self._incoming.feed(data):
             if frame.kind == frames.GOAWAY and frame.complete and len(frame.payload) >= 8:
-                self._take_goaway(*frame.numbers())
+                self._take_goaway(frame.numbers()[0])
             elif (exchange := self._open.get(frame.stream)) is not None:
                 self._take(exchange, frame, now)
         near = self._near
@@ -291,31 +299,38 @@ class Tap:
             self._far.stop_reading()
         return None
 
-    def _take_goaway(self, last: int, code: int) -> None:
+    def _take_goaway(self, last: int) -> None:
         self.going_away = True
+        self._last = last if self._last is None else min(last, self._last)
         for exchange in self._open.values():
-            if exchange.stream > last and not exchange.beyond:
-                exchange.beyond = True
-                exchange.attempt.end = monotonic()
-            exchange.attempt.close_announced = True
+            self._compare(exchange)
+
+    def _compare(self, exchange: Exchange) -> None:
+        """Whether a GOAWAY excludes the call. What is complete, or was broken off before, stays what it is."""
+        if self._last is None:
+            return
+        exchange.attempt.close_announced = True
+        if exchange.stream > self._last and not exchange.over_on_wire:
+            exchange.beyond = True
+            exchange.attempt.end = monotonic()
 
     def _take(self, exchange: Exchange, frame: frames.Frame, now: float) -> None:
         attempt = exchange.attempt
-        if frame.kind == frames.RST_STREAM:
-            if exchange.ended is None and exchange.reset is None:  # after the status it only says: send no more
-                exchange.reset = frame.error()
-                attempt.end = now
+        if exchange.over_on_wire:  # an RST_STREAM after the status only says: send no more
             return
-        if frame.kind not in (frames.HEADERS, frames.DATA):
+        if frame.kind == frames.RST_STREAM:
+            exchange.reset = frame.error()
+            attempt.end = now
+            return
+        if frame.kind not in frames.OF_A_CALL:
             return
         if attempt.first_byte is None:
             attempt.first_byte = now
             attempt.phase = "body"
         if frame.kind == frames.DATA:
             attempt.bytes_received += len(frame.payload)
-            if not frame.flags & frames.PADDED:
-                exchange.messages.feed(frame.payload)
-        if frame.ends_stream and exchange.ended is None:
+            exchange.messages.feed(frame.payload)
+        if frame.ends_stream:
             exchange.ended = now
 
     def _on_near_drained(self) -> None:
