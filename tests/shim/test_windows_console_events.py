@@ -119,3 +119,57 @@ def test_a_child_in_a_group_of_its_own_hears_ctrl_break_from_its_parent_alone(wi
     stdout, stderr = windows.start(sys.executable, "main.py").communicate(timeout=LONG / 2)
 
     assert stdout == "[b'heard', b'21'] 5\n", stderr
+
+
+IGNORING = """
+import multiprocessing, os, signal, time
+def work():
+    print("ready", flush=True)
+    time.sleep(60)
+if __name__ == "__main__":
+    child = multiprocessing.Process(target=work)
+    before = [signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGBREAK)]
+    child.start()
+    child.join()
+    print("exit code", child.exitcode)
+"""
+
+
+@pytest.mark.parametrize("number", [CTRL_C, CTRL_BREAK])
+def test_a_child_does_not_ignore_what_its_parent_ignores(windows: Windows, number: signal.Signals) -> None:
+    status, _, output, _ = event(windows, IGNORING, number)
+
+    # multiprocessing catches the KeyboardInterrupt in a child
+    assert (status, output) == (0, ["exit", "code", "1" if number == CTRL_C else str(0x3A)])
+
+
+def test_a_program_hears_ctrl_c_although_its_launcher_ignores_it(windows: Windows) -> None:
+    script = "import signal, sys\nprint(signal.getsignal(signal.SIGINT) is signal.default_int_handler)\n"
+    (windows.root / "main.py").write_text(script)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        process = windows.start(sys.executable, "main.py")
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+    assert process.communicate(timeout=LONG / 2)[0] == "True\n"
+
+
+def test_what_a_child_in_a_group_of_its_own_starts_is_as_deaf_to_ctrl_c(windows: Windows) -> None:
+    (windows.root / "child.py").write_text(
+        "import os, signal, subprocess, sys\n"
+        "here = os.path.dirname(os.path.abspath(__file__))\n"
+        "print(signal.getsignal(signal.SIGINT) == signal.SIG_IGN, flush=True)\n"
+        "if len(sys.argv) == 1:\n"
+        "    environment = {n: v for n, v in os.environ.items() if n in ('PYTHONPATH', 'DRAINPROOF_SHIM')}\n"
+        "    subprocess.run([sys.executable, os.path.join(here, 'child.py'), 'more'], env=environment)\n"
+    )
+    (windows.root / "main.py").write_text(
+        "import os, subprocess, sys\n"
+        "child = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'child.py')\n"
+        "subprocess.run([sys.executable, child], creationflags=subprocess.CREATE_NEW_PROCESS_GROUP)\n"
+    )
+
+    stdout, stderr = windows.start(sys.executable, "main.py").communicate(timeout=LONG / 2)
+
+    assert stdout == "True\nTrue\n", stderr

@@ -204,9 +204,17 @@ def _on_linux(given: dict[str, Any]) -> dict[str, Any]:
     given.pop("startupinfo", None)
     if given.pop("creationflags", 0) & names.SUBPROCESS["CREATE_NEW_PROCESS_GROUP"]:
         given["preexec_fn"] = _lead_a_group
+        given["env"] = _deaf(given.get("env"))
+    elif signals.DEAF in os.environ:
+        given["env"] = _deaf(given.get("env"))
     if isinstance(given["args"], str) and not given.get("shell"):
         given["args"] = shlex.split(given["args"])  # a command line, which the program takes apart itself there
     return given
+
+
+def _deaf(environment: Any) -> dict[Any, Any]:
+    """The environment of a child that does not hear Ctrl-C, nor do its own children."""
+    return {**(os.environ if environment is None else environment), signals.DEAF: "1"}
 
 
 def _lead_a_group() -> None:

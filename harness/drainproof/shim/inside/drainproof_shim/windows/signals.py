@@ -6,6 +6,10 @@ action stays in force, and a handler for it is only kept here and called by `rai
 
 Default actions. SIGTTIN would stop the process, and SIGINT kill it in a way that Windows does not know; instead a
 handler of ours ends it with the status that Windows gives to a program that dies of a console event.
+
+A signal that is ignored stays so across exec on Linux; on Windows a child begins with the default actions, whatever its
+parent ignored while it started it. What a child inherits there is that it does not hear Ctrl-C: it, or who started it,
+was started with CREATE_NEW_PROCESS_GROUP. That is marked in the environment.
 """
 
 from __future__ import annotations
@@ -29,6 +33,9 @@ CARRIERS = {ABRT: 6}
 
 RAISED = signal.SIGRTMAX - 2
 """Carries SIGTERM from `raise_signal` to its handler, in the main thread and between two bytecodes as any signal."""
+
+DEAF = "DRAINPROOF_NO_CTRL_C"
+"""Set in the environment of processes that do not hear Ctrl-C, as by CREATE_NEW_PROCESS_GROUP."""
 
 CRT_EXIT = 3
 """The status of a program that a raised signal ends, and of `os.abort`."""
@@ -60,8 +67,10 @@ _kept: dict[int, Handler] = {TERM: signal.SIG_DFL, ABRT: signal.SIG_DFL}
 def install() -> None:
     """Puts the default actions of Windows in force, and shows the target its signals."""
     if threading.current_thread() is threading.main_thread():
-        if _getsignal(BREAK) == signal.SIG_DFL:
+        if not callable(_getsignal(BREAK)):
             _signal(BREAK, end)
+        if not callable(_getsignal(INT)) and DEAF not in os.environ:
+            _signal(INT, signal.default_int_handler)
         _signal(RAISED, _term_was_raised)
     overlay(
         signal,
