@@ -71,6 +71,8 @@ def later_ones_are_treated_well(evidence: Evidence, facts: Facts) -> None:
 
 def the_fault(evidence: Evidence) -> str:
     """The first fault in words: most are signals."""
+    if evidence.fault["kind"] == "console_event":
+        return f"{evidence.fault['console_event']} (emulated)"
     return "the signal" if evidence.fault["kind"] == "signal" else "the fault"
 
 

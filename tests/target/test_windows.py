@@ -77,6 +77,13 @@ def test_sigbreak_is_the_name_of_nothing_else(tmp_path: Path) -> None:
         "Graceful shutdown by signals is not available here",
         "cannot install signal handlers in this event loop",
         "WARNING: running on Windows, signals are ignored",
+        "signal handling is limited on Windows: only Ctrl-C and Ctrl-Break stop this server in order",
+        "SIGTERM is not supported on Windows",
+        "SIGTERM handlers are not available on this platform",
+        "loop.add_signal_handler is not implemented on this platform; using signal.signal",
+        "Signal handling: not available",
+        "Running without signal handlers",
+        "Windows has only limited support for POSIX signals",
     ],
 )
 def test_a_line_that_says_it_is_found(line: str) -> None:
@@ -92,6 +99,12 @@ def test_a_line_that_says_it_is_found(line: str) -> None:
         "Received signal 2, shutting down",
         "draining (SIGINT)",
         "Rate limiting is on",
+        "No signal received yet, serving",
+        "Received signal SIGINT, closing without waiting",
+        "Signals: SIGINT, SIGBREAK installed (Windows)",
+        "INFO: no more work, received signal 2",
+        "AttributeError: module 'signal' has no attribute 'SIGQUIT' on Windows",
+        "Received SIGTERM, model not available",
     ],
 )
 def test_a_line_that_does_not_is_not(line: str) -> None:

@@ -25,10 +25,23 @@ CONTROL_C_EXIT = 58
 RAISED = 3
 """The status of a program that raises a signal at itself and leaves it to the default action."""
 
-SAYS_LIMITED = (
-    r"\bsignals?\b.*\b(limit(ed|s|ations?)|not (fully )?(supported|available|implemented)|unsupported|unavailable"
-    r"|no support|cannot|can't|without|disabled|Windows)\b"
-    r"|\b(limited|not (fully )?(support|available)|unsupported|cannot|can't|without|no|Windows)\b.*\bsignals?\b"
+_SIGNALS = (
+    r"(?<!received )(?<!got )(?<!caught )(?<!module ')"
+    r"(?:\bsignals?\b|\bsig(?:int|term|quit|hup|usr[12])\b|add_signal_handler\b)"
+)
+_HANDLING = r"[ -](?:handl\w+|support)\b"
+
+SAYS_LIMITED = "|".join(
+    (
+        rf"{_SIGNALS}(?:{_HANDLING}:)?[^,;:.]{{0,60}}?"
+        r"\b(?:limited|restricted|unsupported|unavailable|not (?:\w+ )?(?:supported|available|implemented))\b",
+        r"\b(?:cannot|can't|can not|could not|unable to|does not|doesn't|do not|don't) "
+        rf"(?:install|register|set|add|handle|catch|use|support)\b[^,;:.]{{0,40}}?{_SIGNALS}",
+        rf"\b(?:limited|restricted|no|without)(?: \w+)? signals?{_HANDLING}",
+        rf"\b(?:limited|restricted|no) support (?:for|of) [^,;:.]{{0,40}}?{_SIGNALS}",
+        rf"\b(?:Windows|platform)\b.*{_SIGNALS}[^;:.]{{0,40}}?\b(?:ignored|disabled)\b",
+        rf"{_SIGNALS}[^;:.]{{0,40}}?\b(?:ignored|disabled)\b.*\b(?:Windows|platform)\b",
+    )
 )
 """What a line of the output looks like that says that signal handling is limited."""
 
