@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from drainproof import errors
-from drainproof.errors import DrainproofError, HarnessError, Inconclusive, LaunchError, Unsupported
+from drainproof.errors import (
+    DrainproofError,
+    HarnessError,
+    Inconclusive,
+    LaunchError,
+    NeverReadyNeverExits,
+    NotReadyInTime,
+    Unsupported,
+)
 from drainproof.evidence import Evidence
 from drainproof.faults.bench import Bench, Fault, Injection, Trigger
 from drainproof.faults.signals import SignalFault
@@ -138,6 +146,8 @@ class Facilities:
 
     engine: LoadEngine
     usual_start: Callable[[], float]
+    ordinary_start: Callable[[int], None]
+    """Starts the target once, with so many workers and without any condition. Raises LaunchError."""
     starts: list[float]
     """How long each ordinary start took that succeeded, in seconds."""
     failed_starts: list[LaunchError]
@@ -339,6 +349,16 @@ class _Run:
         except LaunchError as error:
             raise Inconclusive(f"the target does not start without the condition either: {error}") from error
 
+    def _require_that_it_starts_now(self) -> None:
+        """A start that takes too long may be the machine's doing (some supervisors kill workers that are slow)."""
+        self.progress("not ready in time; starting once without the condition")
+        try:
+            self.facilities.ordinary_start(self.bench.workers)
+        except LaunchError as error:
+            raise Inconclusive(
+                f"not ready in time, but just now the target does not start without the condition either: {error}"
+            ) from error
+
     def _prove(self, conditions: Sequence[Trigger]) -> None:
         """Records the proofs of what was given from the launch on: only now everything that could happen has."""
         for prove in conditions:
@@ -373,6 +393,8 @@ class _Run:
         except LaunchError as error:
             if self._ordinary_start:
                 self.facilities.failed_starts.append(error)
+            elif isinstance(error, NotReadyInTime | NeverReadyNeverExits):
+                self._require_that_it_starts_now()
             raise
         seconds = serving - bench.running.started
         if self._ordinary_start:

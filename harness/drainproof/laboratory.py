@@ -56,8 +56,14 @@ class Laboratory:
         self._progress = progress
         self._engine = LoadEngine()
         self._starts: list[float] = []
+        self._ordinary = 0
         self._facilities = Facilities(
-            engine=self._engine, usual_start=self._usual_start, starts=self._starts, failed_starts=[], versions={}
+            engine=self._engine,
+            usual_start=self._usual_start,
+            ordinary_start=self._ordinary_start,
+            starts=self._starts,
+            failed_starts=[],
+            versions={},
         )
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -87,10 +93,14 @@ class Laboratory:
         """The median of the starts seen so far, in seconds; starts the target once where there was none."""
         if not self._starts:
             self._progress("measuring a start")
-            self.experiment(scenario=f"calibration-{os.getpid()}", title="one start, to know how long it takes").run(
-                workers=max(self.target.workers), observe=_Nothing()
-            )
+            self._ordinary_start(max(self.target.workers))
         return statistics.median(self._starts)
+
+    def _ordinary_start(self, workers: int) -> None:
+        """Starts the target once, as it is. Raises LaunchError."""
+        self._ordinary += 1
+        scenario = f"calibration-{os.getpid()}-{self._ordinary}"
+        self.experiment(scenario=scenario, title="one ordinary start").run(workers=workers, observe=_Nothing())
 
     def close(self) -> None:
         """Ends the load engine. Idempotent."""

@@ -69,6 +69,7 @@ def test_an_exception_in_a_handler_is_proven_and_judged_again(tmp_path: Path) ->
     assert the_verdict(judge(tmp_path / "r", report=tmp_path / "again")) == (verdict, summary)
 
 
+@pytest.mark.real
 @pytest.mark.parametrize(
     ("switch", "said"), [("answers-200", "got no 5xx"), ("dies-of-it", "an exception in a handler ended the server")]
 )
@@ -86,6 +87,7 @@ def test_a_wrong_fail_point_is_an_error_that_helps(tmp_path: Path) -> None:
     assert "app:Model.predcit" in summary and "Did you mean app:Model.predict?" in summary, summary
 
 
+@pytest.mark.real
 def test_a_module_that_is_not_imported_is_inconclusive(tmp_path: Path) -> None:
     points = 'handler = "api:predict"'
     done = run(target(tmp_path / "t", points=points), report=tmp_path / "r", arguments=HANDLER, timeout=120)
@@ -107,12 +109,14 @@ def test_a_target_that_keeps_the_shim_out_is_unsupported(tmp_path: Path) -> None
     assert (verdict, "loaded drainproof's shim" in summary) == ("unsupported", True), done.output
 
 
+@pytest.mark.real
 def test_a_model_that_raises(tmp_path: Path) -> None:
     arguments = ("-k", "TestModelRaises")
     done = run(target(tmp_path / "t"), report=tmp_path / "r", arguments=arguments, timeout=120)
     assert the_verdict(done)[0] == "pass", done.output
 
 
+@pytest.mark.real
 def test_a_stop_path_that_raises(tmp_path: Path) -> None:
     arguments = ("-k", "TestStopPath")
     done = run(target(tmp_path / "t"), report=tmp_path / "r", arguments=arguments, timeout=120)
@@ -120,6 +124,7 @@ def test_a_stop_path_that_raises(tmp_path: Path) -> None:
     assert done.results["verdicts"][0]["facts"]["exit_status"] == 1
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("preset", ["spawn", "taken"])
 def test_a_preset_start_method(tmp_path: Path, preset: str) -> None:
     arguments = ("-k", f"TestStartMethodPreset and {preset}")
@@ -144,6 +149,7 @@ at = "app:stop"
 )
 
 
+@pytest.mark.real
 def test_exceptions_of_the_owners_choice_are_scenarios(tmp_path: Path) -> None:
     arguments = ("-k", "TestOwnFailPoint")
     done = run(target(tmp_path / "t", points=OWN), report=tmp_path / "r", arguments=arguments, timeout=120)
