@@ -284,6 +284,15 @@ def test_a_measurement_on_a_starved_machine_is_made_again(run, tmp_path, phases,
     assert (tmp_path / "evidence" / "discarded" / "x-1" / "ledger.jsonl").exists()
 
 
+def test_a_moment_that_was_missed_is_tried_again(run, tmp_path, phases) -> None:  # type: ignore[no-untyped-def]
+    load = [once(2), steady(rate=2)]  # which is steady when the slow requests have long been answered
+    with pytest.raises(Inconclusive, match="were answered before it was steady"):
+        run(tiny(), load=load, faults=[at_steady_state(send("SIGTERM"))])
+    assert phases.count("this machine was too busy to measure; once more") == 2
+    discarded = tmp_path / "evidence" / "discarded" / "x-1"
+    assert Evidence(discarded).missed() == ["once"]
+
+
 def test_an_interrupted_experiment_has_no_verdict(tmp_path: Path) -> None:
     class Stop(BaseException):
         pass

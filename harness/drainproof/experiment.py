@@ -195,12 +195,12 @@ class LiveExperiment:
         self.folder = self._folder
         for attempt in range(1, ATTEMPTS + 1):
             self._attempt(streams, faults, given, workers, observer, restart=restart)
-            evidence = conclude(self._folder)
-            if attempt == ATTEMPTS or not evidence.starvation():
+            trouble = Evidence(self._folder)
+            if attempt == ATTEMPTS or not (trouble.missed() or trouble.starvation()):
                 break
             self._progress("this machine was too busy to measure; once more")
             self._set_aside(attempt)
-        return evidence
+        return conclude(self._folder)
 
     def _set_aside(self, attempt: int) -> None:
         """Keeps the evidence of an attempt that measured nothing, out of the way of the next one."""

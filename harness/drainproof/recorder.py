@@ -28,6 +28,9 @@ from drainproof.errors import HarnessError
 EXPERIMENT, TIMELINE, PROBES = "experiment.json", "timeline.jsonl", "probes.jsonl"
 LEDGER, OUTPUT, RESTART_OUTPUT = "ledger.jsonl", "output.jsonl", "restart-output.jsonl"
 SHIM = "shim"
+MISSED = "missed"
+"""The event that says that the moment of a fault had passed before it could be used."""
+
 FORMAT = 1
 
 

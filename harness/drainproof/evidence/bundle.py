@@ -16,7 +16,7 @@ from drainproof.evidence.requests import Cut, Judged, RequestSet, judge_fate
 from drainproof.load import ledger as ledgers
 from drainproof.load.ledger import ConnectionRecord, Ledger
 from drainproof.probes.history import Change, History
-from drainproof.recorder import EXPERIMENT, LEDGER, OUTPUT, PROBES, SHIM, TIMELINE
+from drainproof.recorder import EXPERIMENT, LEDGER, MISSED, OUTPUT, PROBES, SHIM, TIMELINE
 from drainproof.shim.reports import ShimReports
 from drainproof.target.description import Policy, Target
 
@@ -167,6 +167,21 @@ class Evidence:
         """What says that this machine was too busy to measure; empty where it was not."""
         path = self.folder / LEDGER
         return ledgers.read(path).starvation(since=self._measured_since) if path.exists() else []
+
+    def missed(self) -> list[str]:
+        """The streams whose requests are sent once and had all been answered when the fault came.
+
+        A busy machine brings our fault too late; the target is not the reason.
+        """
+        if (event := self.find(MISSED)) is not None:
+            return list(event["streams"])
+        path = self.folder / LEDGER
+        if not self.faults or not path.exists():
+            return []
+        t = float(self.faults[0]["t"])
+        once = {s["name"] for s in self.experiment["load"] if s["kind"] == "once"}
+        waiting = {r.stream for r in ledgers.read(path).requests if not r.answered or r.end > t}
+        return sorted(once - waiting)
 
     @property
     def _measured_since(self) -> float:

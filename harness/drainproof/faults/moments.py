@@ -13,6 +13,7 @@ from drainproof.faults.bench import Bench
 from drainproof.load.driver import Progress
 from drainproof.load.plan import Closed, Hold, Idle, Once, SlowReader, SlowWriter, Steady, Stream
 from drainproof.probes import sockets
+from drainproof.recorder import MISSED
 
 WARM = 5
 """Right answers that a stream must have got before it counts as steady."""
@@ -60,7 +61,8 @@ class SteadyState:
         while True:
             try:
                 progress = bench.load.wait_for(
-                    lambda p: self._is_gone(bench) or not self._missing(bench.streams, p), until=until
+                    lambda p: self._is_gone(bench) or not self._missing(bench.streams, p) or bool(self._over(bench, p)),
+                    until=until,
                 )
             except TimeoutError:
                 missing = self._missing(bench.streams, bench.load.progress())
@@ -73,6 +75,11 @@ class SteadyState:
                 assert status is not None
                 how = f"with status {status.code}" if status.signal is None else f"by signal {status.signal}"
                 raise Inconclusive(f"no steady state: the target ended {how} while it was waited for")
+            if over := self._over(bench, progress):
+                bench.record(MISSED, streams=over)
+                raise Inconclusive(
+                    f"no steady state: the requests of stream {over[0]} were answered before it was steady"
+                )
             if not self._all_read(bench, progress, held):
                 ripe_at = None
             elif ripe_at is None:
@@ -82,6 +89,11 @@ class SteadyState:
             if time.monotonic() > until:
                 raise Inconclusive("no steady state: the server does not accept and read all requests that are held")
             time.sleep(0.005)  # between two looks at the kernel's table
+
+    def _over(self, bench: Bench, progress: Progress) -> list[str]:
+        """The streams whose requests are sent once and were answered already: the moment has passed."""
+        once = [stream for stream in bench.streams if isinstance(stream, Once)]
+        return [stream.name for stream in once if progress.streams[stream.name].right]
 
     def _is_gone(self, bench: Bench) -> bool:
         """Whether nobody of the target is left. Raises HarnessError where nothing is known of it any more."""
@@ -99,11 +111,14 @@ class SteadyState:
                 )
             elif isinstance(stream, Hold | Once):
                 wanted = stream.in_flight if isinstance(stream, Hold) else stream.count
-                if len(seen.in_flight_ports) < wanted:
-                    found.append(
-                        f"stream {stream.name} has {seen.in_flight} of {wanted} requests in flight "
-                        f"({seen.wrong + seen.failed} failed)"
-                    )
+                if (sent := len(seen.in_flight_ports)) < wanted:
+                    text = f"stream {stream.name} has {sent} of {wanted} requests in flight"
+                    text += f" ({seen.wrong + seen.failed} failed)"
+                    if waiting := seen.in_flight - sent:
+                        text += f", and {waiting} that could not be sent yet"
+                    if waiting and stream.connections == "shared":
+                        text += " (the server may allow fewer concurrent streams on a connection)"
+                    found.append(text)
             elif isinstance(stream, Idle) and seen.open < stream.count:
                 found.append(f"stream {stream.name} has {seen.open} of {stream.count} connections open")
             elif isinstance(stream, SlowWriter | SlowReader) and seen.in_flight < stream.count:
