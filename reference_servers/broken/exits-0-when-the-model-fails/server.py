@@ -1,6 +1,7 @@
 """Ends with status 0, as if all were well, when its model cannot be loaded (START-2)."""
 
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -16,7 +17,8 @@ class Model(model_server.Model):
             return super().load(path=path, seconds=seconds)
         except model_server.ModelError as error:
             logging.getLogger("model_server").error("%s", error)
-            sys.exit(0)
+            logging.shutdown()
+            os._exit(0)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Ends without a word about the cause when its model cannot be loaded (START-2)."""
 
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -16,7 +17,8 @@ class Model(model_server.Model):
             return super().load(path=path, seconds=seconds)
         except model_server.ModelError:
             logging.getLogger("model_server").error("initialisation failed")
-            sys.exit(1)
+            logging.shutdown()
+            os._exit(1)
 
 
 if __name__ == "__main__":
