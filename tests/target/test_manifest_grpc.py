@@ -88,6 +88,7 @@ MISTAKES = [
     ('rpc = "/a.B/C"\nexpect = { messages = 2 }', "request[1].expect.messages", "add stream = true"),
     ('rpc = "/a.B/C"\nexpect = { contains = "{token}" }', "request[1].expect.contains", "no {token} in its message"),
     ('rpc = "/a.B/C"\nmessage = ""\nmessage_base64 = ""', "request[1].message_base64", "there is message already"),
+    ('rpc = "/a.B/C"\nheaders = { "X-Trace-Bin" = "x" }', 'request[1].headers.X-Trace-Bin', "-bin is for bytes"),
     ('rpc = "/a.B/C"\nmessage_base64 = "ü"', "request[1].message_base64", "expected bytes as base64"),
     ('rpc = "/a.B/C"\nmessage_file = "none"', "request[1].message_file", "there is no such file in "),
     (ECHO.replace("BYTES", "bytes"), "request[1].model_infer.inputs[0].datatype", "Did you mean"),
@@ -106,6 +107,15 @@ def test_a_mistake_is_named(tmp_path: Path, text: str, key: str, expected: str) 
         loaded(tmp_path, text)
     report = str(caught.value)
     assert "1 mistake\n" in report and f"  {key}" in report and expected in report
+
+
+def test_all_calls_go_to_one_port(tmp_path: Path) -> None:
+    head = HEAD.replace('"{grpc_port}"', '"{grpc_port}", "{other_port}"').replace('"grpc"]', '"grpc", "other"]')
+    request = 'rpc = "/a.B/C"\nport = "other"\n'
+    assert loaded(tmp_path, request, head=head).requests[1].port == "other"
+    second = f'{request}[[request]]\nprotocol = "grpc"\nname = "second"\nrpc = "/a.B/C"\n'
+    with pytest.raises(ManifestError, match=r'request\[2\]\.protocol.*\n.*port "other"; expected one port for all'):
+        loaded(tmp_path, second, head=head)
 
 
 def test_an_undeclared_port_is_named_with_what_to_write(tmp_path: Path) -> None:

@@ -20,8 +20,9 @@ def read_sockets(bench: Bench) -> dict[str, Any] | None:
         return None
     table = _read(bench.port)
     others = {bench.ports[request.port] for request in bench.requests_in_load() if request.protocol == "grpc"}
-    if others:
-        table["grpc"] = _read(others.pop())
+    assert len(others) <= 1, "a manifest with two gRPC ports is refused"
+    for port in others:
+        table["grpc"] = _read(port)
     return table
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 from base64 import b64decode, b64encode
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
@@ -100,6 +101,9 @@ class GrpcTable(Protocol):
     def port(self) -> str | None: ...  # noqa: D102
 
     @property
+    def headers(self) -> Mapping[str, str]: ...  # noqa: D102
+
+    @property
     def message(self) -> str | None: ...  # noqa: D102
 
     @property
@@ -126,6 +130,8 @@ def grpc_mistakes(table: GrpcTable, folder: Path) -> Found:
     found += [((name,), f"there is {given[0]} already; a request has one message") for name in given[1:]]
     if table.message_file is not None and not (folder / table.message_file).is_file():
         found.append((("message_file",), f"there is no such file in {folder}"))
+    text = "a name that ends in -bin is for bytes, and values here are text; expected another name"
+    found += [(("headers", name), text) for name in table.headers if name.lower().endswith("-bin")]
     return found
 
 

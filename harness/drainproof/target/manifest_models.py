@@ -408,6 +408,12 @@ class Manifest(Section):
                 )
                 found.append((("request", index, "duration"), text))
             found += self._port_mistakes(index, request)
+        # Before a fault the kernel's table of one gRPC port is read; calls to another would be judged by it.
+        first = next((request_port(request) for request in self.request if request.is_grpc), None)
+        for index, request in enumerate(self.request):
+            if request.is_grpc and request_port(request) != first:
+                text = f'there are gRPC requests to the port "{first}"; expected one port for all of them'
+                found.append((("request", index, "port" if request.port is not None else "protocol"), text))
         ordinary = [request for request in self.request if not request.is_grpc and not request.stream]
         if all(math.isinf(request.duration) for request in ordinary):
             text = "expected at least one request that ends: the target must answer to be ready"
