@@ -44,8 +44,8 @@ IN_FLIGHT = 8
 """Requests that are held in flight."""
 
 ENOUGH = 2
-"""How many of them must be in flight and read by the server when the signal comes. The others may just have been answered:
-on a busy machine held requests come and go together."""
+"""How many of them must be in flight and read by the server when the signal comes: on a busy machine they come and go
+together, and the others may just have been answered."""
 
 
 def _half(run: Experiment | Evidence) -> float:
