@@ -88,7 +88,7 @@ MISTAKES = [
     ('rpc = "/a.B/C"\nexpect = { messages = 2 }', "request[1].expect.messages", "add stream = true"),
     ('rpc = "/a.B/C"\nexpect = { contains = "{token}" }', "request[1].expect.contains", "no {token} in its message"),
     ('rpc = "/a.B/C"\nmessage = ""\nmessage_base64 = ""', "request[1].message_base64", "there is message already"),
-    ('rpc = "/a.B/C"\nheaders = { "X-Trace-Bin" = "x" }', 'request[1].headers.X-Trace-Bin', "-bin is for bytes"),
+    ('rpc = "/a.B/C"\nheaders = { "X-Trace-Bin" = "x" }', "request[1].headers.X-Trace-Bin", "-bin is for bytes"),
     ('rpc = "/a.B/C"\nmessage_base64 = "ü"', "request[1].message_base64", "expected bytes as base64"),
     ('rpc = "/a.B/C"\nmessage_file = "none"', "request[1].message_file", "there is no such file in "),
     (ECHO.replace("BYTES", "bytes"), "request[1].model_infer.inputs[0].datatype", "Did you mean"),
