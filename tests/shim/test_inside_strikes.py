@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -142,3 +144,39 @@ def test_loops_of_other_threads_are_left_alone(tmp_path: Path) -> None:
     assert {report["pid"] for report in program.reports().all("fired")} == {worker}
     assert {report["pid"] for report in program.reports().all("armed")} == {worker}
     assert not program.reports().all("trouble")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_main_process_of_another_user_is_one(tmp_path: Path) -> None:
+    """Its worker may not send it signals, and leaves its main coroutine to it all the same."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        program = Program(
+            Path(folder),
+            main="""
+            import asyncio, json, os, time
+
+            async def serve():
+                try:
+                    await asyncio.sleep(2)
+                except RuntimeError:
+                    os._exit(1)
+                os._exit(0)
+
+            async def main():
+                worker = os.fork()
+                if not worker:
+                    asyncio._set_running_loop(None)
+                    os.setgid(65534), os.setuid(65534)
+                    asyncio.run(serve())
+                status = os.waitpid(worker, 0)[1]  # the loop stands still
+                try:
+                    await asyncio.sleep(30)
+                except RuntimeError as problem:
+                    print(json.dumps([status, str(problem)]))
+
+            asyncio.run(main())
+            """,
+        )
+        program.arm("main", "@main", when={"after": 0.5})
+        assert program.run(sys.executable) == [0, "injected: main"]
