@@ -169,7 +169,7 @@ class Evidence:
         return ledgers.read(path).starvation(since=self._measured_since) if path.exists() else []
 
     def missed(self) -> list[str]:
-        """The streams whose requests are sent once and had all been answered when the fault came.
+        """The streams whose requests were to be in flight, and had all been answered when the fault came.
 
         A busy machine brings our fault too late; the target is not the reason.
         """
@@ -180,7 +180,11 @@ class Evidence:
             return []
         t = float(self.faults[0]["t"])
         once = {s["name"] for s in self.experiment["load"] if s["kind"] == "once"}
-        waiting = {r.stream for r in ledgers.read(path).requests if not r.answered or r.end > t}
+        ledger = ledgers.read(path)
+        waiting = {r.stream for r in ledger.requests if not r.answered or r.end > t}
+        held = sorted(s["name"] for s in self.experiment["load"] if s["kind"] == "hold")
+        if held and self.faults[0].get("sockets") and not ledger.problems(since=t) and not self.requests.accepted():
+            return held  # all that were held had been answered, and the next ones not yet been read
         return sorted(once - waiting)
 
     @property
