@@ -10,6 +10,7 @@ import contextlib
 import socket
 import struct
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 
@@ -61,6 +62,13 @@ class Connection:
     def eof(self) -> bool:
         """A clean end."""
         self.sock.shutdown(socket.SHUT_RDWR)
+        return False
+
+    def close_unread(self) -> bool:
+        """Closes for writing when the next request is there, and entirely a little later, without having read it."""
+        self.sock.recv(1, socket.MSG_PEEK)
+        self.sock.shutdown(socket.SHUT_WR)
+        time.sleep(0.05)
         return False
 
     def reset(self) -> bool:
@@ -128,6 +136,7 @@ WAYS: dict[str, Callable[[Connection], bool]] = {
     "idle_data": lambda c: c.ok() and c.send(b"HTTP/1.1 408 Request Timeout\r\n\r\n"),
     "second_eof": lambda c: c.ok() if c.served == 1 else c.eof(),
     "second_reset": lambda c: c.ok() if c.served == 1 else c.reset(),
+    "second_unread": lambda c: c.ok() and c.close_unread(),
     "stall": lambda c: c.server.gate.wait() and c.ok(),
 }
 

@@ -10,6 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from drainproof.evidence.requests import judge_fate
 from drainproof.load.driver import LoadEngine
 from drainproof.load.ledger import Ledger, RequestRecord
 from drainproof.load.plan import Closed, Expectation, Once, Request
@@ -114,7 +115,7 @@ class TestEveryWay:
     def test_no_request_was_sent_twice(self, played: tuple[Ledger, FaultyServer, Path]) -> None:
         records, server = played[0].requests, played[1]
         assert server.requests == {r.token: 1 for r in records}
-        assert {r.stream for r in records} == set(WAYS) - {"second_eof", "second_reset", "stall"}
+        assert {r.stream for r in records} == set(WAYS) - {"second_eof", "second_reset", "second_unread", "stall"}
 
     def test_locust_counted_every_request(self, played: tuple[Ledger, FaultyServer, Path]) -> None:
         summary = played[0].summary
@@ -162,7 +163,22 @@ class TestKeptConnections:
         for record in records:
             outcome = (record.right, record.phase, record.cause)
             assert outcome == ((True, None, None) if record.sequence == 1 else (False, "waiting", cause))
+            assert record.sequence == 1 or judge_fate(record, duration=0.02, closings=()) == (
+                "dropped" if cause == "eof" else "crossing"
+            )
         assert server.requests == {r.token: 1 for r in records}
+
+    def test_a_request_that_was_not_read_crossed_the_closing(
+        self, engine: LoadEngine, server: FaultyServer, path: Path
+    ) -> None:
+        """The target's kernel acknowledges it, and an EOF comes first; that it was not read is told by a late reset."""
+        plan = plan_for(server.port, Closed(name="users", request="second_unread", users=1))
+        with engine.run(plan=plan, ledger=path) as run:
+            soon(run, lambda p: p.streams["users"].failed >= 3)
+            lost = [r for r in finished(run).requests if r.sequence == 2 and r.cause != "aborted"]
+        assert lost and {(r.phase, r.cause, r.error) for r in lost} == {("waiting", "reset", "after an EOF")}
+        assert {judge_fate(r, duration=0.02, closings=()) for r in lost} == {"crossing"}
+        assert all(r.acknowledged is not False for r in lost)
 
     @pytest.mark.parametrize("way", ["idle_eof", "idle_reset", "idle_data", "close_announced", "more_than_asked"])
     def test_one_that_the_server_closed_is_replaced_without_a_loss(

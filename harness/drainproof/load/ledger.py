@@ -76,8 +76,8 @@ class RequestRecord:
     error: str | None
     acknowledged: bool | None = None
     """For a failed request: the target's kernel had acknowledged every byte of it (TCP_INFO, `tcpi_bytes_acked`).
-    `False`: the connection was closed before the request got there, so no server could have answered it; that also
-    goes for a target whose FIN was there when the request left. `None`: not known."""
+    `False`: the connection was closed before the request got there, so no server could have answered it.
+    `None`: not known."""
     protocol: Protocol = "http"
     messages: int | None = None
     """gRPC: how many complete messages of the answer came. `status` is the number of its status code."""

@@ -41,7 +41,6 @@ class Attempt:
         "connected",
         "connection",
         "counter",
-        "crossed",
         "due",
         "end",
         "error",
@@ -87,8 +86,6 @@ class Attempt:
         self.cause: Any = None
         self.error: str | None = None
         self.acknowledged: bool | None = None
-        self.crossed = False
-        """The target had closed the connection for writing when the request left."""
         self.connection: Any = None
         """What carries it, and can `fail` it: the `http.Connection` or the `rpc.Call`."""
         self.starved = False

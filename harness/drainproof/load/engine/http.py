@@ -51,8 +51,11 @@ READ, WRITE = 1, 2
 OWN_SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
 """Errors of a connection attempt that never left this machine's kernel: they say nothing about the target."""
 
-_CLOSE_WAIT = b"\x08"
-"""The state at the beginning of `struct tcp_info`."""
+_CLOSED, _CLOSE_WAIT = b"\x07", b"\x08"
+"""States at the beginning of `struct tcp_info`."""
+
+AFTERMATH = 0.5
+"""Seconds to wait for the reset that may follow a FIN. The client makes no other request meanwhile."""
 
 RESETS = {errno.ECONNRESET, errno.EPIPE}
 
@@ -150,8 +153,6 @@ class Connection:
             if not isinstance(error, BlockingIOError):
                 self._send_failed(error)
         attempt.bytes_sent += count
-        if attempt.reused and count and has_hung_up(self._sock):
-            attempt.crossed = True
         if count < len(data):
             self._send_rest(attempt, memoryview(data)[count:])
         if self._over:
@@ -180,12 +181,29 @@ class Connection:
         self._sent_total += attempt.bytes_sent
         if attempt.cause is not None and attempt.phase != "connect":
             attempt.acknowledged = self._acknowledged(attempt)
+            if attempt.cause == "eof" and attempt.first_byte is None and self._resets_after_its_eof():
+                attempt.cause, attempt.error = "reset", "after an EOF"
         if attempt.cause is None:
             self._answer.judge()
         self._answer.settle()
         self._attempt = attempt.connection = None
         if not (self.reusable and attempt.sent is not None):
             self.close()
+
+    def _resets_after_its_eof(self) -> bool:
+        """Whether a reset follows the end of stream: the target closed the socket with our bytes unread.
+
+        A target may close for writing first (a FIN) and then entirely; what it has not read is told by the reset only.
+        It comes a turn of its event loop later, so it is waited for; the end of the request is the FIN all the same.
+        Lost: to look right after a send whether the FIN is there already. It may be that of a server which has just
+        read the request, on the processor that our send gave it.
+        """
+        assert self._sock is not None
+        self._reader.stop()  # at the end of a stream it would ring without end
+        until = monotonic() + AFTERMATH
+        while (state := _state(self._sock)) == _CLOSE_WAIT and monotonic() < until:
+            gevent.sleep(0.005)
+        return state == _CLOSED
 
     def is_alive(self) -> bool:
         """Whether an idle connection is still good for a request. False: nothing was sent, so a new one is no retry."""
@@ -400,8 +418,6 @@ class Connection:
 
     def _acknowledged(self, attempt: Attempt) -> bool | None:
         """Whether the target's kernel had the whole request; see `RequestRecord.acknowledged`."""
-        if attempt.crossed:
-            return False
         if self._sock is None or self._base is None:
             return None
         acknowledged = bytes_acknowledged(self._sock)
@@ -413,13 +429,8 @@ class Connection:
         return None if attempt.cause == "reset" and attempt.sent is not None else False
 
 
-def has_hung_up(sock: kernel_socket) -> bool:
-    """Whether the target's FIN is here already.
-
-    Asked right after a send: a FIN that is here microseconds later had left before the request came, whatever the
-    target's kernel acknowledges afterwards (it does so for a connection that was closed for writing only).
-    """
-    return sock.getsockopt(IPPROTO_TCP, TCP_INFO, 1) == _CLOSE_WAIT
+def _state(sock: kernel_socket) -> bytes:
+    return sock.getsockopt(IPPROTO_TCP, TCP_INFO, 1)
 
 
 def bytes_acknowledged(sock: kernel_socket) -> int | None:

@@ -40,7 +40,7 @@ import gevent
 from drainproof.load.engine import frames
 from drainproof.load.engine.book import Attempt
 from drainproof.load.engine.frames import FrameReader, MessageCounter
-from drainproof.load.engine.http import OWN_SHORTAGES, READ, RESETS, bytes_acknowledged, has_hung_up
+from drainproof.load.engine.http import OWN_SHORTAGES, READ, RESETS, bytes_acknowledged
 from drainproof.load.engine.side import Side
 from drainproof.load.ledger import Cause
 
@@ -131,8 +131,6 @@ class Tap:
     def acknowledged(self, exchange: Exchange) -> bool | None:
         """Whether the target's kernel had the whole request; see `RequestRecord.acknowledged`."""
         attempt, far = exchange.attempt, self._far
-        if attempt.crossed:
-            return False
         if attempt.send_start is None or far is None or far.sock is None or self._base is None:
             return None
         count = bytes_acknowledged(far.sock)
@@ -245,9 +243,6 @@ class Tap:
             exchange.position = exchange.position or self._handed_over
         if not far.send(data):
             return self._on_broken(far)
-        if begun and far.sock is not None and has_hung_up(far.sock):
-            for exchange in begun:
-                exchange.attempt.crossed = True
         if far.backlog:
             assert self._near is not None
             self._near.stop_reading()
