@@ -17,7 +17,6 @@ import contextlib
 import json
 import os
 import sys
-from pathlib import Path
 
 PORT, DEFECTS = int(sys.argv[1]), set(sys.argv[2:])
 KEPT: list[object] = []
@@ -26,7 +25,7 @@ KEPT: list[object] = []
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     kept: object = None
     if "keeps-files" in DEFECTS:
-        kept = Path(__file__).open()  # noqa: SIM115 - the defect
+        kept = os.open(__file__, os.O_RDONLY)  # without a buffer: nothing but a descriptor is kept
     if "keeps-memory" in DEFECTS:
         kept = bytearray(os.urandom(1)) * 200_000
     KEPT.append(kept)
@@ -34,6 +33,8 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         while await exchange(reader, writer):
             pass
         KEPT.remove(kept)
+        if isinstance(kept, int):
+            os.close(kept)
     except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
         pass
     finally:
