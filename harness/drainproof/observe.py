@@ -195,9 +195,12 @@ class UntilGoneOrReplaced:
             if bench.running.pid not in alive and not over:
                 continue  # it has just ended: its keeper is about to tell how
             there = alive & {int(report["pid"]) for report in bench.shim().reports().all("fired")}
-            if over or not there:
+            # While the others drain they neither serve nor are gone: that is no end of the observation.
+            serving = not there and record_serving(bench)
+            if serving or over:
                 bench.record("struck", still_there=sorted(there))
-                record_serving(bench)
+                if there:
+                    record_serving(bench)
                 _still_alive(bench)
                 return
 

@@ -171,3 +171,16 @@ def test_a_target_without_such_exceptions_has_no_such_scenario(tmp_path: Path) -
     done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60, check=False)
     assert "TestModelRaises" in done.stdout
     assert "TestOwnFailPoint" not in done.stdout
+
+
+@pytest.mark.real
+def test_a_supervisor_that_ends_after_its_worker_has_ended(tmp_path: Path) -> None:
+    """Between the end of the worker and its own it neither serves nor is it hanging."""
+    folder = target(tmp_path / "t", points="")
+    manifest = folder / "drainproof.toml"
+    text = manifest.read_text().replace("server.py", "supervisor.py").replace("grace_period = 3", "grace_period = 20")
+    manifest.write_text(text)
+    arguments = ("-k", "TestMainCoroutine and idle")
+    done = run(folder, report=tmp_path / "r", arguments=arguments, timeout=120)
+    verdicts = {v["requirement"]: (v["verdict"], v["summary"]) for v in done.results["verdicts"]}
+    assert verdicts["EXC-3"][0] == "pass", done.output
