@@ -26,13 +26,17 @@ def ended(evidence: Evidence) -> None:
         raise Inconclusive("the target did not end by itself, so nothing can be said about what it leaves")
 
 
-def no_debris(evidence: Evidence, facts: Facts) -> None:
-    """EXIT-5: none of asyncio's signatures is on the output. Inconclusive where it never ended, and so is not over."""
-    debris = evidence.output.debris
+def no_debris(evidence: Evidence, facts: Facts, *, but: tuple[str, ...] = (), may_go_on: bool = False) -> None:
+    """EXIT-5: none of asyncio's signatures is on the output, but for those of a kind in `but`.
+
+    Inconclusive where it never ended, and so is not over; unless it `may_go_on`.
+    """
+    debris = [d for d in evidence.output.debris if d.kind not in but]
     facts(debris=len(debris), kinds=sorted({d.kind for d in debris}))
     facts.details("\n".join(line for d in debris[:8] for line in dict.fromkeys((d.lines[0], d.lines[-1]))))
     assert not debris, f"asyncio debris on its output: {debris[0].lines[0] if debris else ''}"
-    ended(evidence)
+    if not may_go_on:
+        ended(evidence)
 
 
 def exit_facts(evidence: Evidence) -> dict[str, Any]:

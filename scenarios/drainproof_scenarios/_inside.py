@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from drainproof.scenario import Unsupported
+from drainproof.errors import PortTaken
+from drainproof.scenario import Evidence, Experiment, LaunchError, Unsupported
 from drainproof.shim.reports import ShimReports
 
 NOTED = 64
@@ -14,6 +15,17 @@ NOTED = 64
 
 LONGEST = 4000
 """Characters that it reports of each."""
+
+
+def evidence_of_failed_start(experiment: Experiment, error: LaunchError) -> Evidence:
+    """The evidence of a start that failed, for scenarios that are about starting.
+
+    Raises `error` again where it says nothing of the target: nothing was launched, or a stranger held the port.
+    """
+    folder = experiment.folder
+    if isinstance(error, PortTaken) or folder is None or Evidence(folder).find("launch") is None:
+        raise error
+    return Evidence(folder)
 
 
 def require_shim_in_servers(shim: ShimReports, servers: Mapping[str, Any], *, what: str, fired: str = "") -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 from drainproof.evidence import RequestSet
 from drainproof.load.ledger import RequestRecord
@@ -29,7 +32,7 @@ from drainproof.scenario import (
 from drainproof.shim.session import MOST_SHOTS
 
 from drainproof_scenarios import _drain, _start
-from drainproof_scenarios._facts import Facts, ended, exit_facts, rounded
+from drainproof_scenarios._facts import Facts, ended, exit_facts, no_debris, rounded
 
 SHOTS = 3
 """Requests that fail in their handler; one might be somebody's probe."""
@@ -234,7 +237,7 @@ class TestOwnFailPoint:
     def test_survives_or_ends(self, evidence: Evidence, facts: Facts) -> None:
         """Survived completely but for the requests in which it was raised, or the server ends non-zero."""
         load = evidence.moment("load")
-        if evidence.faults and load is not None and all(float(str(s["t"])) < load for s in _fired(evidence)):
+        if evidence.faults and load is not None and all(s["t"] < load for s in _fired(evidence)):
             evidence.require()
             raise Inconclusive("it was raised before the load began, so nobody could be hurt by it")
         _survives_or_ends(evidence, facts, may_fail=len(_fired(evidence)))
@@ -258,7 +261,7 @@ class TestStopPath:
     def test_releases_everything(self, evidence: Evidence, facts: Facts) -> None:
         """It still releases everything and exits non-zero within the grace period."""
         evidence.require()
-        early = [shot for shot in _fired(evidence) if float(str(shot["t"])) < evidence.fault["t"]]
+        early = [shot for shot in _fired(evidence) if shot["t"] < evidence.fault["t"]]
         if early:
             raise Inconclusive(
                 f"{early[0]['site']} was called before the signal as well, and failed then: name a place in "
@@ -297,10 +300,10 @@ class TestModelRaises:
         _start.ends_without_its_model(evidence, facts, cause="raised by drainproof")
 
 
-def _fired(evidence: Evidence) -> list[dict[str, object]]:
-    """The shots of the exception: each with `t`, `pid`, `where`."""
+def _fired(evidence: Evidence) -> list[Mapping[str, Any]]:
+    """The shots of the exception: each with `t`, `pid`, `where`; also those that came after the fault's patience."""
     proofs = [proof for proof in (*evidence.faults, *evidence.given) if proof["kind"] == "exception"]
-    return [shot for proof in proofs for shot in proof["fired"]]
+    return [shot for proof in proofs for shot in evidence.shim.fired(proof["name"])]
 
 
 def _places(evidence: Evidence) -> list[str]:
@@ -314,7 +317,7 @@ def _raisers_among_accepted(evidence: Evidence) -> int:
     The others that raised came after it: they were on their way when the shot was fired, and failed.
     """
     accepted = set(evidence.requests.accepted())
-    moments = [float(str(shot["t"])) for shot in _fired(evidence)]
+    moments = [shot["t"] for shot in _fired(evidence)]
     later = evidence.requests.not_answered().where(
         lambda j: (
             j not in accepted and j.record.sent is not None and any(j.record.sent <= t <= j.record.end for t in moments)
@@ -365,12 +368,7 @@ def _fails_alone(evidence: Evidence, facts: Facts) -> None:
 def _leaves_no_debris(evidence: Evidence, facts: Facts, *, but: tuple[str, ...] = ()) -> None:
     """EXIT-5, whether it ended or goes on; of no kind in `but`."""
     evidence.require()
-    debris = [d for d in evidence.output.debris if d.kind not in but]
-    facts(debris=len(debris), kinds=sorted({d.kind for d in debris}))
-    facts.details("\n".join(line for d in debris[:8] for line in dict.fromkeys((d.lines[0], d.lines[-1]))))
-    assert not debris, f"asyncio debris on its output: {debris[0].lines[0] if debris else ''}"
-    if not _serves_on(evidence):
-        ended(evidence)
+    no_debris(evidence, facts, but=but, may_go_on=_serves_on(evidence))
 
 
 def _survives_or_ends(evidence: Evidence, facts: Facts, *, may_fail: int = 0) -> None:

@@ -18,7 +18,7 @@ from drainproof.scenario import (
 
 from drainproof_scenarios import _drain
 from drainproof_scenarios._facts import Facts
-from drainproof_scenarios._inside import require_shim_in_servers
+from drainproof_scenarios._inside import evidence_of_failed_start, require_shim_in_servers
 
 GIVEN = {
     "spawn": start_method("spawn"),
@@ -43,9 +43,8 @@ class TestStartMethodPreset:
                 faults=[when_every_worker_served(signal("SIGTERM"))],
                 workers=workers,
             )
-        except LaunchError:  # that is what START-5 is about
-            assert experiment.folder is not None
-            return Evidence(experiment.folder)
+        except LaunchError as error:  # that is what START-5 is about
+            return evidence_of_failed_start(experiment, error)
 
     @requirement("START-5")
     def test_starts_serves_and_stops(self, evidence: Evidence, facts: Facts) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from drainproof.errors import PortTaken
 from drainproof.faults.windows import REPORTED_AS
 from drainproof.scenario import (
     Evidence,
@@ -25,7 +24,7 @@ from drainproof.target.windows import ConsoleEvent, exit_statuses
 
 from drainproof_scenarios import _drain
 from drainproof_scenarios._facts import Facts, ended
-from drainproof_scenarios._inside import require_shim_in_servers
+from drainproof_scenarios._inside import evidence_of_failed_start, require_shim_in_servers
 
 IN_FLIGHT = 8
 """Requests that are held in flight."""
@@ -54,13 +53,8 @@ def _run(experiment: Experiment, event: ConsoleEvent, workers: int) -> Evidence:
             faults=[when_every_worker_served(console_event(event))],
             workers=workers,
         )
-    except PortTaken:
-        raise  # by somebody else: nothing was started
-    except LaunchError:
-        folder = experiment.folder
-        if folder is None or Evidence(folder).find("launch") is None:
-            raise  # it does not even start as it ordinarily does
-        return Evidence(folder)  # that it does not start is what WIN-1 is about
+    except LaunchError as error:  # that it does not start is what WIN-1 is about
+        return evidence_of_failed_start(experiment, error)
 
 
 @contextmanager

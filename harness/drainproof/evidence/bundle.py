@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -169,23 +170,22 @@ class Evidence:
         return ledgers.read(path).starvation(since=self._measured_since) if path.exists() else []
 
     def missed(self) -> list[str]:
-        """The streams whose requests were to be in flight, and had all been answered when the fault came.
+        """The streams whose requests were to be in flight, and of which too many had been answered when the fault came.
 
-        A busy machine brings our fault too late; the target is not the reason.
+        A busy machine brings our fault too late, and lets requests that are held come and go together; the target is
+        not the reason. Only what was there at the fault counts, and nothing that became of it.
         """
         if (event := self.find(MISSED)) is not None:
             return list(event["streams"])
         path = self.folder / LEDGER
-        if not self.faults or not path.exists():
+        if not self.faults or not self.faults[0].get("sockets") or not path.exists():
             return []
-        t = float(self.faults[0]["t"])
-        once = {s["name"] for s in self.experiment["load"] if s["kind"] == "once"}
-        ledger = ledgers.read(path)
-        waiting = {r.stream for r in ledger.requests if not r.answered or r.end > t}
-        held = sorted(s["name"] for s in self.experiment["load"] if s["kind"] == "hold")
-        if held and self.faults[0].get("sockets") and not ledger.problems(since=t) and not self.requests.accepted():
-            return held  # all that were held had been answered, and the next ones not yet been read
-        return sorted(once - waiting)
+        if ledgers.read(path).problems(since=self._measured_since):
+            return []
+        accepted = Counter(j.record.stream for j in (*self.requests.accepted(), *self.slow_clients.accepted()))
+        wanted = {s["name"]: 1 for s in self.experiment["load"] if s["kind"] == "once"}
+        wanted |= {s["name"]: s["in_flight"] // 2 for s in self.experiment["load"] if s["kind"] == "hold"}
+        return sorted(name for name, least in wanted.items() if accepted[name] < least)
 
     @property
     def _measured_since(self) -> float:

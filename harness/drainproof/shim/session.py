@@ -16,7 +16,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -137,8 +137,3 @@ class ShimSession:
             "start_method": self.start_method,
             "windows": self.windows,
         }
-
-    def describe(self) -> dict[str, Any]:
-        """What is armed, as JSON values."""
-        points = [asdict(point) for point in self._points]
-        return {"fail_points": points, "start_method": self.start_method, "windows": self.windows}
