@@ -1,4 +1,4 @@
-"""Two processes on one listener: `python uneven_server.py PORT`. The second accepts only what the first leaves lying."""
+"""Two processes on one listener: `python uneven_server.py PORT`. The second takes only what the first leaves lying."""
 
 from __future__ import annotations
 
@@ -18,13 +18,22 @@ def serve(listener: socket.socket, *, first: bool) -> None:
     listener.setblocking(False)
     while True:
         select.select([listener], [], [])
-        if not first:
-            time.sleep(LEFT_LYING)
+        if not (first or left_lying(listener)):
+            continue
         with contextlib.suppress(OSError):
             connection, _ = listener.accept()
             connection.setblocking(True)
             with connection:
                 answer(connection)
+
+
+def left_lying(listener: socket.socket) -> bool:
+    until = time.monotonic() + LEFT_LYING
+    while time.monotonic() < until:
+        time.sleep(0.005)
+        if not select.select([listener], [], [], 0)[0]:
+            return False
+    return True
 
 
 def answer(connection: socket.socket) -> None:
