@@ -21,6 +21,7 @@ from typing import Any
 
 import kserve
 from kserve import InferOutput, InferRequest, InferResponse, model_server
+from kserve.errors import InvalidInput
 
 
 class Echo(kserve.Model):
@@ -48,15 +49,24 @@ class Echo(kserve.Model):
             token = tensors["token"]
             output = InferOutput(name="token", shape=list(token.shape), datatype="BYTES", data=token.data)
             return InferResponse(response_id=payload.id or "", model_name=self.name, infer_outputs=[output])
-        instances = payload["instances"]
-        for instance in instances:
+        for instance in _instances(payload):
             await _work(instance.get("seconds", 0.0))
-        return {"predictions": [instance["token"] for instance in instances], "pid": os.getpid()}
+        return {"predictions": [instance["token"] for instance in payload["instances"]], "pid": os.getpid()}
+
+
+def _instances(payload: Any) -> list[dict[str, Any]]:
+    """The instances of a payload. Raises InvalidInput (KServe answers 400): what is in it is ours to check."""
+    instances = payload.get("instances") if isinstance(payload, dict) else None
+    if not isinstance(instances, list) or not all(isinstance(each, dict) and "token" in each for each in instances):
+        raise InvalidInput('expected {"instances": [{"token": …}]}')
+    return instances
 
 
 async def _work(seconds: float | str) -> None:
     if seconds == "endless":
         await asyncio.Event().wait()
+    elif not isinstance(seconds, (int, float)):
+        raise InvalidInput('expected seconds to be a number, or "endless"')
     elif seconds:
         await asyncio.sleep(float(seconds))
 
