@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -154,6 +155,47 @@ def test_uvicorn_ends(site: str, tmp_path: Path) -> None:
         assert server.ended(120) == 1
         assert "RuntimeError: injected: fault" in server.output.read_text()
     assert len(program.reports().fired("fault")) == 1
+
+
+LATE_WORKER = """
+    import multiprocessing, os, sys, time, uvicorn
+
+    async def app(scope, receive, send):
+        if scope["type"] == "http":
+            if scope["path"] == "/worker":  # the main process looks at nothing while it does this
+                open("deaf", "w").close()
+                while not os.path.exists("granted"):
+                    time.sleep(0.01)
+                worker = multiprocessing.get_context("spawn").Process(target=serve)
+                worker.start()
+                worker.join()
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"served"})
+
+    def serve(port=0):
+        server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", lifespan="off"))
+        server.should_exit = port == 0
+        server.run()
+
+    if __name__ == "__main__":
+        serve(int(sys.argv[1]))
+"""
+
+
+def test_a_worker_that_comes_late_leaves_the_fault_to_the_main_process(tmp_path: Path) -> None:
+    """KServe starts its workers behind one that serves already, and its main process is deaf meanwhile."""
+    program = Program(tmp_path, main=LATE_WORKER)
+    program.arm("rest", "@rest", when=COMMAND)
+    with serve(program, sys.executable, "main.py", "{http}") as server:
+        asking = threading.Thread(target=server.ask, args=("/worker",))
+        asking.start()
+        assert server.wait((program.folder / "deaf").exists)
+        program.session.grant("rest")
+        (program.folder / "granted").touch()
+        assert server.wait(lambda: program.reports().fired("rest")), program.reports().lines
+        asking.join()
+    assert [shot["pid"] for shot in program.reports().fired("rest")] == [server.process.pid]
+    assert len({line["pid"] for line in program.reports().all("armed")}) > 1, "there was no other to leave it alone"
 
 
 def kserve(program: Program, release: str, workers: int = 1) -> Any:

@@ -86,7 +86,8 @@ class Gate:
                 return self if self.depth == min(ladder.armed) else None
         if self.only_if is not None and not self.only_if():
             return None
-        if trigger.due_at_call():
+        left_alone = self.strikes and self.main_first and waiting.main_has_it(trigger)
+        if not left_alone and trigger.due_at_call():
             problem = trigger.fire(site=self.site, where=self.where, task=_current_task())
             if problem is not None:
                 raise problem

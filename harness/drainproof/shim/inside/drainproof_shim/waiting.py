@@ -101,7 +101,7 @@ def _look(loop: Any) -> None:
         trigger = entry.trigger
         if trigger not in due:
             due[trigger] = trigger.due_now()
-        if due[trigger] and not (entry.main_first and _main_has_it(trigger)) and entry.strike():
+        if due[trigger] and not (entry.main_first and main_has_it(trigger)) and entry.strike():
             due[trigger] = False
 
 
@@ -125,7 +125,8 @@ def mark(trigger: Trigger, *, here: bool) -> None:
 
 
 @channel.guarded
-def _main_has_it(trigger: Trigger) -> bool:
+def main_has_it(trigger: Trigger) -> bool:
+    """Whether this is a worker, and the main process has something for this fault to strike."""
     if not _is_child():
         return False
     try:
