@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -28,6 +29,7 @@ from drainproof.evidence import Evidence
 from drainproof.experiment import conclude
 from drainproof.laboratory import Archive, Laboratory
 from drainproof.load.plan import Expectation, Request
+from drainproof.recorder import TIMELINE
 from drainproof.scenario import (
     after,
     at_start_up,
@@ -291,6 +293,30 @@ def test_a_moment_that_was_missed_is_tried_again(run, tmp_path, phases) -> None:
     assert phases.count("this machine was too busy to measure; once more") == 2
     discarded = tmp_path / "evidence" / "discarded" / "x-1"
     assert Evidence(discarded).missed() == ["once"]
+
+
+def test_too_few_accepted_requests_are_a_missed_moment(run, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    """Fewer than half of those that were held, or none of those that were sent once; by the saved evidence."""
+    evidence = run(tiny(), load=[hold(4), once(2)], faults=[at_steady_state(send("SIGTERM"))])
+    accepted: dict[str, list[int]] = {"hold": [], "once": []}
+    for judged in evidence.requests.accepted():
+        accepted[judged.record.stream].append(judged.record.port)
+    assert (len(accepted["hold"]), len(accepted["once"])) == (4, 2), "the situation did not arise"
+
+    def missed(*, held: int, once: int) -> list[str]:
+        read = accepted["hold"][:held] + accepted["once"][:once]
+        events = [dict(event) for event in evidence.events]
+        for event in events:
+            if event["event"] == "fault":
+                event["sockets"] = {**event["sockets"], "read": read}
+        folder = tmp_path / f"{held}-{once}"
+        shutil.copytree(evidence.folder, folder)
+        (folder / TIMELINE).write_text("".join(json.dumps(event) + "\n" for event in events))
+        return Evidence(folder).missed()
+
+    assert missed(held=4, once=2) == missed(held=2, once=1) == []
+    assert missed(held=1, once=2) == ["hold"]
+    assert missed(held=4, once=0) == ["once"]
 
 
 def test_an_interrupted_experiment_has_no_verdict(tmp_path: Path) -> None:

@@ -173,6 +173,28 @@ class UntilGoneOrServing:
         return {"kind": "until_gone_or_serving"}
 
 
+class _Steadily:
+    """Whether it serves, and has for the settle time, by the same processes: what comes and goes does not go on."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self._since: float | None = None
+        self._by: set[int] = set()
+        self.relapsed = False
+        """It has served at one look, and at a later one it did not."""
+
+    def look(self) -> bool:
+        """Looks once more."""
+        if not record_serving(self._bench):
+            self.relapsed = self.relapsed or self._since is not None
+            self._since = None
+            return False
+        now, by = time.monotonic(), owners_of_listener(self._bench.running, self._bench.port) or set()
+        if self._since is None or not self._by <= by:
+            self._since, self._by = now, by
+        return now >= self._since + self._bench.target.policy.settle_time
+
+
 @dataclass(frozen=True, kw_only=True)
 class UntilGoneOrReplaced:
     """Until it is gone, or until the processes in which exceptions were raised are, and the others serve on.
@@ -181,9 +203,13 @@ class UntilGoneOrReplaced:
     """
 
     def observe(self, bench: Bench, *, since: float) -> None:
-        """Looks from the moment `since` of the last fault on; records `struck` with those that are still there."""
+        """Looks from the moment `since` of the last fault on; records `struck` with those that are still there.
+
+        `relapsed`: it served, and then did not, and not long enough again to say that it goes on.
+        """
         until = _limit(bench, since)
         settled = since + bench.target.policy.settle_time
+        serves = _Steadily(bench)
         while True:
             pause = max(settled, time.monotonic() + LOOK_EVERY)
             status = bench.running.wait_exit(until=min(until, pause))
@@ -196,11 +222,9 @@ class UntilGoneOrReplaced:
                 continue  # it has just ended: its keeper is about to tell how
             there = alive & {int(report["pid"]) for report in bench.shim().reports().all("fired")}
             # While the others drain they neither serve nor are gone: that is no end of the observation.
-            serving = not there and record_serving(bench)
-            if serving or over:
-                bench.record("struck", still_there=sorted(there))
-                if there:
-                    record_serving(bench)
+            steady = (over or not there) and serves.look() and not there
+            if steady or over:
+                bench.record("struck", still_there=sorted(there), relapsed=serves.relapsed and not steady)
                 _still_alive(bench)
                 return
 

@@ -63,7 +63,9 @@ def later_ones_are_treated_well(evidence: Evidence, facts: Facts) -> None:
         lost_crossing_a_close=fates.get("crossing", 0),
         accepted_unread_and_lost=len(kept_waiting),
     )
-    facts.summary(f"each of {len(later)} later requests was served, answered 503 or refused")
+    crossing, queued = fates.get("crossing", 0), fates.get("backlog", 0)
+    races = f", but for {crossing + queued} that a closing connection or queue took along" if crossing or queued else ""
+    facts.summary(f"each of {len(later)} later requests was served, answered 503 or refused{races}")
     facts.details("\n".join(bad.lines() + kept_waiting.lines()))
     assert not kept_waiting, f"{len(kept_waiting)} requests waited unread on accepted connections and were dropped"
     assert not bad, f"{len(bad)} of {len(later)} requests that arrived after the signal were {_worst(bad)}"

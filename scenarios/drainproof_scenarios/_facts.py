@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from drainproof.scenario import Evidence, Inconclusive
@@ -37,6 +38,19 @@ def no_debris(evidence: Evidence, facts: Facts, *, but: tuple[str, ...] = (), ma
     assert not debris, f"asyncio debris on its output: {debris[0].lines[0] if debris else ''}"
     if not may_go_on:
         ended(evidence)
+
+
+def all_workers_serve(servers: Mapping[str, Any]) -> None:
+    """As many distinct processes were seen to serve as workers are declared. `servers`: the event of that name.
+
+    Inconclusive where another process could serve too, and those that were faster could not be paused to let it.
+    """
+    seen, declared = len(servers["pids"]), servers["declared"]
+    might = servers.get("might_serve", [])
+    said = f"{declared} workers are declared, {seen} distinct processes were seen to serve"
+    if seen < declared and might:
+        raise Inconclusive(f"{said}; {len(might)} more hold the listener, and may only never have been the first")
+    assert seen >= declared, said
 
 
 def exit_facts(evidence: Evidence) -> dict[str, Any]:

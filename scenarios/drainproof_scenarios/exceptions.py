@@ -144,9 +144,11 @@ class TestMainCoroutine:
         if evidence.exit is None and _serves_on(evidence):
             struck = evidence.find("struck")
             there = struck["still_there"] if struck else []
+            relapsed = struck is not None and struck.get("relapsed", False)
             facts(worker_that_failed_is_still_there=bool(there))
             facts.summary("the worker whose main coroutine had failed went, and the server served on")
             assert not in_main, "it goes on serving although its main coroutine failed"
+            assert not relapsed, "the server comes back and goes again, and serves for moments only"
             grace = evidence.policy.grace_period
             assert not there, (
                 f"the worker whose main coroutine failed is still there after {grace:g} s (pid {there[0]})"

@@ -5,16 +5,19 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pytest
+from drainproof.errors import Inconclusive
+from drainproof.evidence import Evidence
 from drainproof.laboratory import Laboratory
 from drainproof.load.plan import Expectation, Request
 from drainproof.scenario import UntilGone, signal, steady, when_every_worker_served
 from drainproof.target.description import Policy, Target
+from drainproof_scenarios._facts import all_workers_serve
 
 SERVER = Path(__file__).with_name("uneven_server.py")
 
 
-def test_a_worker_that_accepts_only_what_the_other_leaves_is_seen_to_serve(tmp_path: Path) -> None:
-    """The kernel wakes whom it likes: that one of them never gets a connection is no defect."""
+def run(tmp_path: Path, *switches: str) -> Evidence:
     request = Request(
         name="echo",
         method="POST",
@@ -28,7 +31,7 @@ def test_a_worker_that_accepts_only_what_the_other_leaves_is_seen_to_serve(tmp_p
         name="uneven",
         folder=SERVER.parent,
         manifest=None,
-        command=(sys.executable, str(SERVER), "{port}"),
+        command=(sys.executable, str(SERVER), "{port}", *switches),
         working_directory=SERVER.parent,
         start_deadline=20.0,
         readiness="/ready",
@@ -37,11 +40,27 @@ def test_a_worker_that_accepts_only_what_the_other_leaves_is_seen_to_serve(tmp_p
         workers=(2,),
     )
     with Laboratory(target=target, folder=tmp_path, progress=lambda text: None) as laboratory:
-        evidence = laboratory.experiment(scenario="x", title="x").run(
+        return laboratory.experiment(scenario="x", title="x").run(
             load=[steady(rate=10, connections="new")],
             faults=[when_every_worker_served(signal("SIGTERM"))],
             observe=UntilGone(),
             workers=2,
         )
+
+
+def test_a_worker_that_accepts_only_what_the_other_leaves_is_seen_to_serve(tmp_path: Path) -> None:
+    """The kernel wakes whom it likes: that one of them never gets a connection is no defect."""
+    (servers,) = run(tmp_path).all("servers")
+    assert len(servers["pids"]) == 2 and len(servers["paused"]) == 1
+    all_workers_serve(servers)
+
+
+@pytest.mark.real
+def test_nobody_is_paused_whose_parent_takes_notice(tmp_path: Path) -> None:
+    """A parent that waits for every SIGCHLD would hang, and be blamed for it."""
+    evidence = run(tmp_path, "waits")
     (servers,) = evidence.all("servers")
-    assert len(servers["pids"]) == 2
+    assert (len(servers["pids"]), servers["paused"], len(servers["might_serve"])) == (1, [], 1)
+    assert evidence.exit is not None
+    with pytest.raises(Inconclusive, match="1 more hold the listener"):
+        all_workers_serve(servers)

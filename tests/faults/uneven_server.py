@@ -1,4 +1,7 @@
-"""Two processes on one listener: `python uneven_server.py PORT`. The second takes only what the first leaves lying."""
+"""Two processes on one listener. The second takes only what the first leaves lying.
+
+python uneven_server.py PORT [waits]    `waits`: the parent waits for a child whenever it gets a SIGCHLD
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import socket
 import sys
 import time
 
+STOPPED: list[bool] = []
 LEFT_LYING = 0.1
 """Seconds after which the second takes a connection that the first has not accepted."""
 
@@ -53,9 +57,16 @@ def main() -> None:
     children = []
     for first in (True, False):
         if (child := os.fork()) == 0:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             serve(listener, first=first)
         children.append(child)
-    signal.sigwait({signal.SIGTERM})
+    if "waits" in sys.argv:
+        signal.signal(signal.SIGCHLD, lambda *_: os.wait())  # which blocks where a child was only stopped
+    signal.signal(signal.SIGTERM, lambda *_: STOPPED.append(True))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    while not STOPPED:
+        time.sleep(0.05)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for child in children:
         os.kill(child, signal.SIGKILL)
 

@@ -184,7 +184,7 @@ class Evidence:
             return []
         accepted = Counter(j.record.stream for j in (*self.requests.accepted(), *self.slow_clients.accepted()))
         wanted = {s["name"]: 1 for s in self.experiment["load"] if s["kind"] == "once"}
-        wanted |= {s["name"]: s["in_flight"] // 2 for s in self.experiment["load"] if s["kind"] == "hold"}
+        wanted |= {s["name"]: max(1, s["in_flight"] // 2) for s in self.experiment["load"] if s["kind"] == "hold"}
         return sorted(name for name, least in wanted.items() if accepted[name] < least)
 
     @property

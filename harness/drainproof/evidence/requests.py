@@ -13,8 +13,10 @@ Which losses can no server avoid?
     the server's closing of an idle connection is lost in the wire. Both are counted apart (`backlog`, `crossing`).
     They are told from a request that was accepted and then dropped by what the kernel reported: the accept queue and
     unread bytes end in a *reset* at the moment of closing, whereas a server that had read a request and closes leaves
-    an orderly *end of stream* after acknowledged bytes, and no reset behind it. What lasts longer than `RACE` is no
-    race, but a server that kept a client waiting and then dropped it.
+    an orderly *end of stream* after acknowledged bytes, and (seen for HTTP) no reset behind it. What lasts longer than
+    `RACE` is no race, but a server that kept a client waiting and then dropped it. What this cannot tell: a server that
+    closes a connection *because* a request comes on it, without reading it to its end, looks like one that happened to
+    close just then. Such losses are counted in what DRAIN-2 says, and are no violation.
     In gRPC the library of the server, not the application, answers CANCELLED to a call that crosses its GOAWAY: that is
     such a race as well.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import time
 from dataclasses import dataclass
 
@@ -13,7 +14,10 @@ from drainproof.faults.bench import Bench
 from drainproof.load.driver import Progress
 from drainproof.load.plan import Closed, Hold, Idle, Once, SlowReader, SlowWriter, Steady, Stream
 from drainproof.probes import sockets
+from drainproof.probes.processes import signal_disposition
 from drainproof.recorder import MISSED
+from drainproof.target.main_kind import SHELLS
+from drainproof.target.readiness import owners_of_listener
 
 WARM = 5
 """Right answers that a stream must have got before it counts as steady."""
@@ -149,6 +153,18 @@ PAUSED = 0.3
 """Seconds that they are stopped: several connections come in this time, and no client gives up."""
 
 
+def _is_watched(process: psutil.Process) -> bool:
+    """Whether its parent learns that it was stopped, and may act on it.
+
+    The kernel tells the parent by a SIGCHLD. A handler that then calls `wait` blocks for ever, and a shell with job
+    control takes the job for done.
+    """
+    parent = process.parent()
+    if parent is None:
+        return False
+    return parent.name() in SHELLS or signal_disposition(pid=parent.pid, signum=signal.SIGCHLD) == "handled"
+
+
 def _alive(bench: Bench) -> list[psutil.Process]:
     return [process for process in bench.running.processes() if process.is_running()]
 
@@ -173,17 +189,25 @@ class ServersSeen:
     def _look(self, bench: Bench) -> None:
         begun = time.monotonic()
         seen: set[int] = set()
+        paused: set[int] = set()
         while len(seen) < bench.workers and time.monotonic() < begun + self.patience:
             self._see(bench, seen)
             if bench.running.wait_exit(until=time.monotonic() + 0.01) is not None:
                 break
             if 0 < len(seen) < bench.workers and time.monotonic() > begun + UNEVEN:
-                self._let_the_others(bench, seen)
+                paused |= self._let_the_others(bench, seen)
         lines: dict[int, list[str]] = {}
         for process in _alive(bench):
             with contextlib.suppress(psutil.Error):
                 lines.update({process.pid: process.cmdline()} if process.pid in seen else {})
-        bench.record("servers", pids=sorted(seen), declared=bench.workers, command_lines=lines)
+        bench.record(
+            "servers",
+            pids=sorted(seen),
+            declared=bench.workers,
+            command_lines=lines,
+            paused=sorted(paused),
+            might_serve=sorted(self._might_serve(bench, seen)) if not seen <= paused else [],
+        )
 
     def _see(self, bench: Bench, seen: set[int]) -> None:
         inodes = [s.inode for s in sockets.snapshot(port=bench.port).sockets.values() if s.accepted and s.inode]
@@ -191,18 +215,20 @@ class ServersSeen:
         for owners in sockets.owners(inodes=inodes, pids=pids).values():
             seen |= owners if len(owners) == 1 else set()
 
-    def _let_the_others(self, bench: Bench, seen: set[int]) -> None:
+    def _let_the_others(self, bench: Bench, seen: set[int]) -> set[int]:
         """Stops the processes that were seen for a moment, so that new connections are for somebody else to accept.
 
         The kernel may wake the same one of several processes for as long as it keeps up, and nothing is wrong then.
+        Returns those that were stopped: not the main process, nor one whose parent would take notice.
         """
         stopped = []
         try:
             for process in _alive(bench):
                 if process.pid in seen and process.pid != bench.running.pid:
-                    with contextlib.suppress(psutil.Error):
-                        process.suspend()
-                        stopped.append(process)
+                    with contextlib.suppress(psutil.Error, OSError):
+                        if not _is_watched(process):
+                            process.suspend()
+                            stopped.append(process)
             until = time.monotonic() + PAUSED
             while stopped and len(seen) < bench.workers and time.monotonic() < until:
                 self._see(bench, seen)
@@ -212,6 +238,12 @@ class ServersSeen:
                 with contextlib.suppress(psutil.Error):
                     process.resume()
         bench.running.wait_exit(until=time.monotonic() + PAUSED)  # they catch up
+        return {process.pid for process in stopped}
+
+    def _might_serve(self, bench: Bench, seen: set[int]) -> set[int]:
+        """Those that hold the listener and were not seen; a main process that has others serve for it is none."""
+        holders = owners_of_listener(bench.running, bench.port) or set()
+        return holders - seen - ({bench.running.pid} if bench.running.pid not in seen else set())
 
     def describe(self) -> str:
         """The moment in words."""

@@ -46,6 +46,7 @@ class Attempt:
         "error",
         "first_byte",
         "id",
+        "late",
         "messages",
         "offered",
         "phase",
@@ -86,6 +87,8 @@ class Attempt:
         self.cause: Any = None
         self.error: str | None = None
         self.acknowledged: bool | None = None
+        self.late = False
+        """The target's FIN had left before the request came there."""
         self.connection: Any = None
         """What carries it, and can `fail` it: the `http.Connection` or the `rpc.Call`."""
         self.starved = False

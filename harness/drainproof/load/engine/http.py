@@ -153,6 +153,8 @@ class Connection:
             if not isinstance(error, BlockingIOError):
                 self._send_failed(error)
         attempt.bytes_sent += count
+        if attempt.reused and count and self._base is not None:
+            attempt.late = came_late(self._sock, before=self._base + self._sent_total)
         if count < len(data):
             self._send_rest(attempt, memoryview(data)[count:])
         if self._over:
@@ -195,14 +197,13 @@ class Connection:
 
         A target may close for writing first (a FIN) and then entirely; what it has not read is told by the reset only.
         It comes a turn of its event loop later, so it is waited for; the end of the request is the FIN all the same.
-        Lost: to look right after a send whether the FIN is there already. It may be that of a server which has just
-        read the request, on the processor that our send gave it.
         """
         assert self._sock is not None
         self._reader.stop()  # at the end of a stream it would ring without end
-        until = monotonic() + AFTERMATH
+        until, pause = monotonic() + AFTERMATH, 0.002
         while (state := _state(self._sock)) == _CLOSE_WAIT and monotonic() < until:
-            gevent.sleep(0.005)
+            gevent.sleep(pause)
+            pause *= 1.5
         return state == _CLOSED
 
     def is_alive(self) -> bool:
@@ -418,6 +419,8 @@ class Connection:
 
     def _acknowledged(self, attempt: Attempt) -> bool | None:
         """Whether the target's kernel had the whole request; see `RequestRecord.acknowledged`."""
+        if attempt.late:
+            return False
         if self._sock is None or self._base is None:
             return None
         acknowledged = bytes_acknowledged(self._sock)
@@ -427,6 +430,16 @@ class Connection:
             return True
         # A reset tells nothing of what arrived: it overtakes an acknowledgement that the kernel delayed.
         return None if attempt.cause == "reset" and attempt.sent is not None else False
+
+
+def came_late(sock: kernel_socket, *, before: int) -> bool:
+    """Whether the target's FIN left before what was just sent came: it is here, and acknowledges none of it.
+
+    `before`: `bytes_acknowledged` of all that was sent earlier. That the FIN is here proves nothing by itself: it may
+    be that of a server which has read the request and dropped it, on the processor that our send gave it. False proves
+    nothing either: the kernel acknowledges what comes to a connection that is closed for writing only, often at once.
+    """
+    return _state(sock) == _CLOSE_WAIT and (bytes_acknowledged(sock) or 0) <= before
 
 
 def _state(sock: kernel_socket) -> bytes:
