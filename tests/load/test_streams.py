@@ -9,12 +9,13 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from drainproof.load import ledger
 from drainproof.load.driver import LoadEngine
-from drainproof.load.plan import Closed, Hold, Idle, Once, SlowReader, SlowWriter, Steady
+from drainproof.load.plan import WARM, Closed, Hold, Idle, Once, SlowReader, SlowWriter, Steady
 from faulty_server import FaultyServer
 from playing import asking, finished, in_time, plan_for, soon
 
@@ -87,17 +88,34 @@ class TestSchedule:
         start = time.monotonic() + 0.4
         streams = (
             Hold(name="hold", request="hang", in_flight=1),
-            Closed(name="closed", request="hang", users=1),
+            Closed(name="closed", request="ok", users=1, think_time=0.01),
             Once(name="once", request="hang", count=1),
             SlowReader(name="reader", request="hang", count=1),
             SlowWriter(name="writer", request="hang", count=1),
             Idle(name="silent", request=None, count=1),
         )
         with engine.run(plan=plan_for(server.port, *streams, start_at=start), ledger=path) as run:
-            soon(run, lambda p: p.issued == 5 and p.streams["silent"].open == 1)
+            soon(run, lambda p: p.streams["once"].in_flight == p.streams["silent"].open == 1)
             read = finished(run, grace=0)
         assert all(r.due >= start for r in read.requests)
         assert all(c.opened >= start for c in read.connections)
+
+    def test_what_is_sent_once_waits_for_the_other_streams(
+        self, engine: LoadEngine, server: FaultyServer, path: Path
+    ) -> None:
+        plan = plan_for(
+            server.port,
+            Once(name="once", request="ok", count=2),
+            Once(name="endless", request="hang", count=1),
+            Steady(name="steady", request="ok", rate=10),
+            requests=(replace(asking("hang"), duration=float("inf")),),
+        )
+        with engine.run(plan=plan, ledger=path) as run:
+            soon(run, lambda p: p.streams["once"].right == 2)
+            records = finished(run, grace=0.0).requests
+        warm = sorted(r.end for r in records if r.stream == "steady")[WARM - 1]
+        begun = {r.stream: r.connect_start for r in records if r.stream != "steady"}
+        assert begun["endless"] < warm < begun["once"]
 
     def test_a_stop_before_the_start_issues_nothing(self, engine: LoadEngine, server: FaultyServer, path: Path) -> None:
         streams = (

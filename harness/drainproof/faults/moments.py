@@ -12,15 +12,12 @@ import psutil
 from drainproof.errors import Inconclusive
 from drainproof.faults.bench import Bench
 from drainproof.load.driver import Progress
-from drainproof.load.plan import Closed, Hold, Idle, Once, SlowReader, SlowWriter, Steady, Stream
+from drainproof.load.plan import WARM, Closed, Hold, Idle, Once, SlowReader, SlowWriter, Steady, Stream
 from drainproof.probes import sockets
 from drainproof.probes.processes import signal_disposition
 from drainproof.recorder import MISSED
 from drainproof.target.main_kind import SHELLS
 from drainproof.target.readiness import owners_of_listener
-
-WARM = 5
-"""Right answers that a stream must have got before it counts as steady."""
 
 WORTH_HOLDING = 0.5
 """Seconds that a request should take for it to be held in flight."""

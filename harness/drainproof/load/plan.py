@@ -58,9 +58,20 @@ class Closed:
     connections: Connections = "reuse"
 
 
+WARM = 5
+"""Right answers that a stream must have got before it counts as steady."""
+
+PATIENCE = 15.0
+"""Seconds that requests which are sent once wait for the other streams."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Once:
-    """Sends `count` requests at once, each on a connection of its own, and never again."""
+    """Sends `count` requests at once, each on a connection of its own, and never again.
+
+    As soon as the other streams are under way, or after `PATIENCE`: on a busy machine they need long, and what was sent
+    before them would be answered when they are. Requests that never end are sent first.
+    """
 
     kind: ClassVar[str] = "once"
     name: str

@@ -27,6 +27,11 @@ class Counter:
         self.open: dict[Any, tuple[int, float, float]] = {}
         """Idle connections that are open now: local port, since when they are open, and since when idle."""
 
+    @property
+    def in_flight(self) -> int:
+        """Requests that were issued and are not over."""
+        return self.issued - self.right - self.wrong - self.failed - self.aborted
+
 
 class Attempt:
     """One request on its way: the fields of `ledger.RequestRecord`, filled in as they become known."""
@@ -248,7 +253,7 @@ class Book:
                 "wrong": counter.wrong,
                 "failed": counter.failed,
                 "aborted": counter.aborted,
-                "in_flight": counter.issued - counter.right - counter.wrong - counter.failed - counter.aborted,
+                "in_flight": counter.in_flight,
                 "in_flight_ports": ports[counter],
                 "open": len(counter.open),
                 "open_ports": [port for port, *_ in counter.open.values()][:SHOWN_PORTS],

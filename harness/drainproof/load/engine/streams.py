@@ -23,7 +23,7 @@ from drainproof.load.engine.book import Attempt, Book
 from drainproof.load.engine.client import Client
 from drainproof.load.engine.deadlines import Limits
 from drainproof.load.engine.template import AnyTemplate, RpcTemplate, Template
-from drainproof.load.plan import Closed, Hold, Once, Plan, Request, Steady, Stream
+from drainproof.load.plan import PATIENCE, WARM, Closed, Hold, Idle, Once, Plan, Request, Steady, Stream
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.4
 """Seconds that a closed loop pauses after an attempt without a right answer: the first one, doubled for each further
@@ -104,6 +104,23 @@ class Load:
         if request.protocol == "grpc":
             return RpcTemplate(request=request, token_length=length)
         return Template(request=request, host=self.plan.host, port=self.plan.number_of(request), token_length=length)
+
+    def is_under_way(self, stream: Stream) -> bool:
+        """Whether a stream does what it was asked to do, as far as that can be seen from here."""
+        counter = self.book.counters[stream.name]
+        match stream:
+            case Steady() | Closed():
+                return counter.right >= WARM
+            case Hold():
+                return counter.in_flight >= stream.in_flight
+            case Idle():
+                return len(counter.open) >= stream.count
+            case _:
+                return counter.in_flight >= stream.count
+
+    def is_endless(self, stream: Once) -> bool:
+        """Whether its requests never end by themselves."""
+        return next(r.duration for r in self.plan.requests if r.name == stream.request) == float("inf")
 
     def sleep_until(self, moment: float) -> bool:
         """Sleeps; False if the load was stopped before."""
@@ -225,8 +242,17 @@ class OnceUser(StreamUser):
             self.load.ordinary.spawn(self._one, client)
 
     def _one(self, client: AnyClient) -> None:
-        if self.load.sleep_until(self.load.start):
+        going, until = self.load.sleep_until(self.load.start), self.load.start + PATIENCE
+        while going and monotonic() < until and not self._others_are_under_way():
+            going = self.load.sleep_until(monotonic() + 0.01)
+        if going:
             client.request()
+
+    def _others_are_under_way(self) -> bool:
+        if self.load.is_endless(self.stream):
+            return True
+        others = (s for s in self.load.plan.streams if not isinstance(s, Once) or self.load.is_endless(s))
+        return all(self.load.is_under_way(other) for other in others)
 
 
 def user_class(*, stream: Stream, load: Load, users: dict[str, type[StreamUser]]) -> type[StreamUser]:
