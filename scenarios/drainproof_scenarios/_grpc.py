@@ -15,10 +15,13 @@ def calls_in_flight_complete(evidence: Evidence, facts: Facts, *, at_least: int)
     evidence.require()
     lost: dict[str, RequestSet] = {}
     for name, protocol in (("http", "HTTP"), ("grpc", "gRPC")):
-        accepted = _accepted(evidence, evidence.requests.protocol(name))  # type: ignore[arg-type]
-        if len(accepted) < at_least:
-            text = f"{at_least} {protocol} requests accepted and read by the server, there were {len(accepted)}"
+        requests = evidence.requests.protocol(name)  # type: ignore[arg-type]
+        if (read := len(requests.accepted())) < at_least:
+            text = f"{at_least} {protocol} requests accepted and read by the server, there were {read}"
             raise Inconclusive(f"at the moment of the fault the check needs {text}")
+        accepted = _accepted(evidence, requests)
+        if not accepted:
+            raise Inconclusive(f"every accepted {protocol} request had just come and was turned away")
         lost[protocol] = accepted.not_answered()
         last = accepted.last_answer()
         facts(**{

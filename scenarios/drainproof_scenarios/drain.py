@@ -150,11 +150,11 @@ class TestStopUnderLoad:
             negative_after_s=rounded(negative[0].first.earliest - t) if negative else None,
             negative_answer=dict(negative[0].value) if negative else None,
         )
-        if not seen and until - t >= WORTH_ASKING:
-            raise Inconclusive(f"it listened for {until - t:.2f} s after the signal, and no probe came in that time")
+        if not seen and until - t >= 2 * WORTH_ASKING:
+            raise Inconclusive(f"it listened for {until - t:.2f} s after the signal, and no probe was answered in it")
         if not seen or until - t < WORTH_ASKING:
             raise Unsupported(
-                "it stops listening at once after the signal, so its liveness cannot be asked while it drains"
+                f"it stopped listening {max(until - t, 0.0):.2f} s after the signal, before its liveness could be asked"
             )
         facts.summary("its liveness was positive as long as it listened")
         assert not negative, (
