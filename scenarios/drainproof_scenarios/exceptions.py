@@ -238,8 +238,8 @@ class TestOwnFailPoint:
     @requirement("EXC-4")
     def test_survives_or_ends(self, evidence: Evidence, facts: Facts) -> None:
         """Survived completely but for the requests in which it was raised, or the server ends non-zero."""
-        load = evidence.moment("load")
-        if evidence.faults and load is not None and all(s["t"] < load for s in _fired(evidence)):
+        begun = min((j.record.due for j in evidence.requests), default=None)
+        if evidence.faults and begun is not None and all(s["t"] < begun for s in _fired(evidence)):
             evidence.require()
             raise Inconclusive("it was raised before the load began, so nobody could be hurt by it")
         _survives_or_ends(evidence, facts, may_fail=len(_fired(evidence)))
