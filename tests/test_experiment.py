@@ -301,7 +301,7 @@ def test_too_few_accepted_requests_are_a_missed_moment(run, tmp_path) -> None:  
     accepted: dict[str, list[int]] = {"hold": [], "once": []}
     for judged in evidence.requests.accepted():
         accepted[judged.record.stream].append(judged.record.port)
-    assert (len(accepted["hold"]), len(accepted["once"])) == (4, 2), "the situation did not arise"
+    assert len(accepted["hold"]) >= 2 and accepted["once"], "an experiment without them would have been made again"
 
     def missed(*, held: int, once: int) -> list[str]:
         read = accepted["hold"][:held] + accepted["once"][:once]
@@ -314,9 +314,9 @@ def test_too_few_accepted_requests_are_a_missed_moment(run, tmp_path) -> None:  
         (folder / TIMELINE).write_text("".join(json.dumps(event) + "\n" for event in events))
         return Evidence(folder).missed()
 
-    assert missed(held=4, once=2) == missed(held=2, once=1) == []
-    assert missed(held=1, once=2) == ["hold"]
-    assert missed(held=4, once=0) == ["once"]
+    assert missed(held=2, once=1) == []
+    assert missed(held=1, once=1) == ["hold"]
+    assert missed(held=2, once=0) == ["once"]
 
 
 def test_an_interrupted_experiment_has_no_verdict(tmp_path: Path) -> None:

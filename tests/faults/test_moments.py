@@ -48,7 +48,7 @@ def run(tmp_path: Path, *switches: str) -> Evidence:
         )
 
 
-def test_a_worker_that_accepts_only_what_the_other_leaves_is_seen_to_serve(tmp_path: Path) -> None:
+def test_a_worker_that_never_gets_a_connection_beside_the_other_is_seen_to_serve(tmp_path: Path) -> None:
     """The kernel wakes whom it likes: that one of them never gets a connection is no defect."""
     (servers,) = run(tmp_path).all("servers")
     assert len(servers["pids"]) == 2 and len(servers["paused"]) == 1

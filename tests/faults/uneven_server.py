@@ -1,4 +1,4 @@
-"""Two processes on one listener. The second takes only what the first leaves lying.
+"""Two processes on one listener. The second gets a connection only while the first is stopped, as uneven as can be.
 
 python uneven_server.py PORT [waits]    `waits`: the parent waits for a child whenever it gets a SIGCHLD
 """
@@ -12,17 +12,18 @@ import signal
 import socket
 import sys
 import time
+from pathlib import Path
 
 STOPPED: list[bool] = []
-LEFT_LYING = 0.1
-"""Seconds after which the second takes a connection that the first has not accepted."""
 
 
-def serve(listener: socket.socket, *, first: bool) -> None:
+def serve(listener: socket.socket, *, instead_of: int | None) -> None:
+    """`instead_of`: accepts only while the process of that number is stopped."""
     listener.setblocking(False)
     while True:
         select.select([listener], [], [])
-        if not (first or left_lying(listener)):
+        if instead_of is not None and not is_stopped(instead_of):
+            time.sleep(0.002)
             continue
         with contextlib.suppress(OSError):
             connection, _ = listener.accept()
@@ -31,13 +32,8 @@ def serve(listener: socket.socket, *, first: bool) -> None:
                 answer(connection)
 
 
-def left_lying(listener: socket.socket) -> bool:
-    until = time.monotonic() + LEFT_LYING
-    while time.monotonic() < until:
-        time.sleep(0.005)
-        if not select.select([listener], [], [], 0)[0]:
-            return False
-    return True
+def is_stopped(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 def answer(connection: socket.socket) -> None:
@@ -54,11 +50,11 @@ def answer(connection: socket.socket) -> None:
 
 def main() -> None:
     listener = socket.create_server(("127.0.0.1", int(sys.argv[1])), backlog=256)
-    children = []
-    for first in (True, False):
+    children: list[int] = []
+    for _ in range(2):
         if (child := os.fork()) == 0:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            serve(listener, first=first)
+            serve(listener, instead_of=children[0] if children else None)
         children.append(child)
     if "waits" in sys.argv:
         signal.signal(signal.SIGCHLD, lambda *_: os.wait())  # which blocks where a child was only stopped

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 PROGRAM = """
-import socket, time
+import socket
 from drainproof.load.engine.http import bytes_acknowledged, came_late
 
 def pair():
