@@ -36,6 +36,8 @@ from drainproof.probes.sampler import Sampler
 from drainproof.recorder import LEDGER, OUTPUT, RESTART_OUTPUT, Recorder
 from drainproof.target import process
 from drainproof.target.description import Target
+from drainproof.target.instance import Instance
+from drainproof.target.launcher import Launcher
 from drainproof.target.ports import reserve
 from drainproof.target.readiness import await_ready
 
@@ -145,6 +147,7 @@ class Facilities:
     """What live experiments of one session share."""
 
     engine: LoadEngine
+    launcher: Launcher
     usual_start: Callable[[], float]
     ordinary_start: Callable[[int], None]
     """Starts the target once, with so many workers and without any condition. Raises LaunchError."""
@@ -226,6 +229,7 @@ class LiveExperiment:
                 workers=workers,
                 ports=dict(ports),
                 record=recorder.event,
+                launcher=self._facilities.launcher,
                 usual_start=self._facilities.usual_start,
                 streams=streams,
             )
@@ -376,11 +380,11 @@ class _Run:
         for step in reversed(self.bench.cleanup):
             step()
 
-    def _launch(self, tmp: Path) -> process.ProcessInstance:
+    def _launch(self, tmp: Path) -> Instance:
         self.progress("starting")
         instance = self._spawn(output=self.recorder.folder / OUTPUT, tmp=tmp)
         self.bench.instance = instance
-        self.recorder.event("launch", t=instance.started, pid=instance.pid)
+        self.recorder.event("launch", t=instance.started, pid=instance.pid, **instance.describe())
         self.bench.last = instance.started
         if self.facilities.versions:  # known from an earlier start, so that what never serves has them too
             self.recorder.event("environment", **self.facilities.versions)
@@ -449,14 +453,13 @@ class _Run:
             record("restart", ready=True, because="", seconds=serving - again.started)
         again.end()
 
-    def _spawn(self, *, output: Path, tmp: Path | None = None) -> process.ProcessInstance:
+    def _spawn(self, *, output: Path, tmp: Path | None = None) -> Instance:
         bench = self.bench
-        return process.launch(
+        return self.facilities.launcher.launch(
             target=bench.target,
             ports=bench.ports,
             workers=bench.workers,
-            environment=bench.environment,
-            arguments=bench.arguments,
+            changes=bench.changes,
             output=output,
             tmp=tmp,
         )
@@ -468,7 +471,7 @@ def _nowhere(_event: str, **_values: Any) -> None:
 
 def _serving_pid(bench: Bench) -> int:
     """A process that listens on the HTTP port: behind a shell or a wrapper that is not the main process."""
-    inodes = [listener.inode for listener in sockets.listeners(ports=[bench.port])]
+    inodes = [listener.inode for listener in bench.running.sockets.listeners(ports=[bench.port])]
     pids = [member.pid for member in bench.running.processes()]
     owners = sockets.owners(inodes=inodes, pids=pids)
     return min(set().union(*owners.values()), default=bench.running.pid)

@@ -21,6 +21,8 @@ from drainproof.observe import Observer
 from drainproof.recorder import EXPERIMENT
 from drainproof.target.abandoned import remove_abandoned
 from drainproof.target.description import Target
+from drainproof.target.launcher import Launcher
+from drainproof.target.process import ProcessLauncher
 
 TARGET = "target.json"
 """In the root of the evidence: the target as resolved, for judging without its folder."""
@@ -55,10 +57,12 @@ class Laboratory:
         self._folder = folder
         self._progress = progress
         self._engine = LoadEngine()
+        self._launcher = _launcher(target)
         self._starts: list[float] = []
         self._ordinary = 0
         self._facilities = Facilities(
             engine=self._engine,
+            launcher=self._launcher,
             usual_start=self._usual_start,
             ordinary_start=self._ordinary_start,
             starts=self._starts,
@@ -103,8 +107,11 @@ class Laboratory:
         self.experiment(scenario=scenario, title="one ordinary start").run(workers=workers, observe=_Nothing())
 
     def close(self) -> None:
-        """Ends the load engine. Idempotent."""
-        self._engine.close()
+        """Ends the load engine and what the launcher holds. Idempotent."""
+        try:
+            self._launcher.close()
+        finally:
+            self._engine.close()
 
     def __enter__(self) -> Laboratory:
         return self
@@ -113,6 +120,11 @@ class Laboratory:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _launcher(target: Target) -> Launcher:
+    """The launcher for the target's launch mode."""
+    return ProcessLauncher()
 
 
 class _Nothing:

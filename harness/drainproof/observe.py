@@ -220,7 +220,8 @@ class UntilGoneOrReplaced:
             alive = {process.pid for process in bench.running.processes()}
             if bench.running.pid not in alive and not over:
                 continue  # it has just ended: its keeper is about to tell how
-            there = alive & {int(report["pid"]) for report in bench.shim().reports().all("fired")}
+            struck = {int(report["pid"]) for report in bench.shim().reports().all("fired")}
+            there = {pid for pid in alive if bench.running.own_pid(pid) in struck}
             # While the others drain they neither serve nor are gone: that is no end of the observation.
             steady = (over or not there) and serves.look() and not there
             if steady or over:

@@ -57,6 +57,7 @@ from drainproof.observe import (
     UntilStarted,
 )
 from drainproof.target.description import Policy, Target
+from drainproof.target.modes import LaunchMode
 from drainproof.target.windows import ConsoleEvent
 
 __all__ = [
@@ -98,6 +99,7 @@ __all__ = [
     "fatal_request",
     "hold",
     "idle",
+    "launched",
     "load_failure",
     "malformed_requests",
     "once",
@@ -116,6 +118,7 @@ __all__ = [
 ]
 
 F = TypeVar("F", bound=Callable[..., object])
+T = TypeVar("T")
 
 
 def requirement(id: str) -> Callable[[F], F]:
@@ -125,6 +128,19 @@ def requirement(id: str) -> Callable[[F], F]:
     def mark(function: F) -> F:
         function.drainproof_requirement = id  # type: ignore[attr-defined]
         return function
+
+    return mark
+
+
+def launched(*modes: LaunchMode) -> Callable[[T], T]:
+    """Marks a scenario class, or a check, as one that has a meaning in these launch modes only.
+
+    In the others it is not collected: an `unsupported` says that a target lacks something, and this is not its doing.
+    """
+
+    def mark(thing: T) -> T:
+        thing.drainproof_launched = modes  # type: ignore[attr-defined]
+        return thing
 
     return mark
 

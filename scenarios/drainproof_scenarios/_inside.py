@@ -40,10 +40,11 @@ def require_shim_in_servers(shim: ShimReports, servers: Mapping[str, Any], *, wh
     path, and an interpreter that is exec'ed with the same command line and another environment.
     """
     lines = servers.get("command_lines", {})
+    own_pids = servers.get("own_pids", {})
     sound = _sound(shim, fired)
     for pid in servers["pids"]:
-        line = lines.get(str(pid), [])
-        if pid not in sound or not _is_still(line, sound[pid]):
+        line, own = lines.get(str(pid), []), own_pids.get(str(pid), pid)
+        if own not in sound or not _is_still(line, sound[own]):
             raise Unsupported(
                 f"{what} (pid {pid}): it is no Python program, or its Python did not load drainproof's shim, as with "
                 "-I, -E or -S"

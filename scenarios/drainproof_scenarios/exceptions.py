@@ -140,7 +140,8 @@ class TestMainCoroutine:
         evidence.require()
         facts(raised=_places(evidence), exit_status=evidence.exit and evidence.exit.status)
         launch = evidence.find("launch")
-        in_main = launch is not None and any(shot["pid"] == launch["pid"] for shot in _fired(evidence))
+        main = None if launch is None else launch.get("own_pid", launch["pid"])
+        in_main = any(shot["pid"] == main for shot in _fired(evidence))
         if evidence.exit is None and _serves_on(evidence):
             struck = evidence.find("struck")
             there = struck["still_there"] if struck else []

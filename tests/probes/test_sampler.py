@@ -67,6 +67,7 @@ class Running:
     process: subprocess.Popen[str]
     ports: Mapping[str, int]
     host: str = "127.0.0.1"
+    sockets: sockets.Namespace = sockets.HERE
 
     def processes(self) -> list[psutil.Process]:
         try:
@@ -205,7 +206,7 @@ def test_never_more_than_one_request_at_a_time_to_a_path() -> None:
         lines = Lines()
         with Sampler(instance=Nobody(), target=Paths(liveness=None), write=lines.append, health_timeout=0.2):
             until = time.monotonic() + 10
-            while sockets.snapshot(port=port).backlog < 3:
+            while sockets.HERE.snapshot(port=port).backlog < 3:
                 assert time.monotonic() < until
     # Not by counting connections in the kernel's table: it is read piece by piece, and may show one before its end
     # and the next one after its beginning.

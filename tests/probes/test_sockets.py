@@ -54,7 +54,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 def end_of(client: socket.socket, server: socket.socket) -> ServerSocket | None:
-    return sockets.snapshot(port=port_of(server)).sockets.get(port_of(client))
+    return sockets.HERE.snapshot(port=port_of(server)).sockets.get(port_of(client))
 
 
 def test_a_connection_in_the_accept_queue_is_not_accepted(stack: ExitStack) -> None:
@@ -62,7 +62,7 @@ def test_a_connection_in_the_accept_queue_is_not_accepted(stack: ExitStack) -> N
     client = connect(stack, server)
     client.sendall(b"x" * 100)
     wait_until(lambda: (end := end_of(client, server)) is not None and end.unread == 100)
-    seen = sockets.snapshot(port=port_of(server))
+    seen = sockets.HERE.snapshot(port=port_of(server))
     assert seen.backlog == 1
     assert seen.sockets[port_of(client)].accepted is False
     assert seen.sockets[port_of(client)].taken is False
@@ -115,7 +115,7 @@ def test_connections_that_are_over_are_left_out(stack: ExitStack) -> None:
     port = port_of(client)
     server.accept()[0].close()
     client.close()
-    wait_until(lambda: port not in sockets.snapshot(port=port_of(server)).sockets)
+    wait_until(lambda: port not in sockets.HERE.snapshot(port=port_of(server)).sockets)
 
 
 def test_the_ends_of_an_ipv4_client_at_a_dual_stack_listener(stack: ExitStack) -> None:
@@ -124,9 +124,9 @@ def test_the_ends_of_an_ipv4_client_at_a_dual_stack_listener(stack: ExitStack) -
     other = connect(stack, server, host="::1")
     client.sendall(b"abc")
     wait_until(lambda: (end := end_of(client, server)) is not None and end.unread == 3)
-    assert port_of(other) not in sockets.snapshot(port=port_of(server)).sockets
-    assert port_of(other) in sockets.snapshot(port=port_of(server), host="::1").sockets
-    (listener,) = sockets.listeners(ports={port_of(server)})
+    assert port_of(other) not in sockets.HERE.snapshot(port=port_of(server)).sockets
+    assert port_of(other) in sockets.HERE.snapshot(port=port_of(server), host="::1").sockets
+    (listener,) = sockets.HERE.listeners(ports={port_of(server)})
     assert (listener.address, listener.backlog) == ("::", 2)
 
 
@@ -136,7 +136,7 @@ def test_a_client_that_found_the_accept_queue_full_has_no_end_at_the_server(stac
     outside = stack.enter_context(socket.socket())
     outside.setblocking(False)
     outside.connect_ex(("127.0.0.1", port_of(server)))
-    seen = sockets.snapshot(port=port_of(server))
+    seen = sockets.HERE.snapshot(port=port_of(server))
     assert seen.backlog == 1
     assert set(seen.sockets) == {port_of(inside)}
 
@@ -144,14 +144,14 @@ def test_a_client_that_found_the_accept_queue_full_has_no_end_at_the_server(stac
 def test_listeners_come_and_go(stack: ExitStack) -> None:
     first, second = listen(stack), listen(stack)
     ports = {port_of(first), port_of(second)}
-    found = sockets.listeners(ports=ports)
+    found = sockets.HERE.listeners(ports=ports)
     assert {one.port for one in found} == ports
     assert {one.inode for one in found} == {os.fstat(s.fileno()).st_ino for s in (first, second)}
     assert {one.address for one in found} == {"127.0.0.1"}
-    assert ports <= {one.port for one in sockets.listeners(ports=None)}
+    assert ports <= {one.port for one in sockets.HERE.listeners(ports=None)}
     first_port = port_of(first)
     first.close()
-    assert sockets.listeners(ports={first_port}) == []
+    assert sockets.HERE.listeners(ports={first_port}) == []
 
 
 def test_each_socket_of_a_shared_port_is_listed(stack: ExitStack) -> None:
@@ -161,7 +161,7 @@ def test_each_socket_of_a_shared_port_is_listed(stack: ExitStack) -> None:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         one.bind(("127.0.0.1", port_of(first) if one is second else 0))
         one.listen()
-    assert len(sockets.listeners(ports={port_of(first)})) == 2
+    assert len(sockets.HERE.listeners(ports={port_of(first)})) == 2
 
 
 def test_the_owner_of_a_listener_is_found_by_its_inode(stack: ExitStack) -> None:
@@ -188,7 +188,7 @@ def test_the_owner_of_a_listener_is_found_by_its_inode(stack: ExitStack) -> None
 def test_a_snapshot_survives_json(stack: ExitStack) -> None:
     server = listen(stack)
     connect(stack, server)
-    taken = sockets.snapshot(port=port_of(server))
+    taken = sockets.HERE.snapshot(port=port_of(server))
     assert len(taken.sockets) == 1
     assert taken.t0 <= taken.t
     assert Snapshot.from_json(taken.to_json()) == taken
@@ -198,4 +198,4 @@ def test_without_netlink_the_kernel_is_asked_through_proc(stack: ExitStack, monk
     server = listen(stack)
     monkeypatch.undo()
     monkeypatch.setattr(socket_tables, "_NETLINK_SOCK_DIAG", 31)  # a protocol that no kernel has
-    assert [one.port for one in sockets.listeners(ports={port_of(server)})] == [port_of(server)]
+    assert [one.port for one in sockets.HERE.listeners(ports={port_of(server)})] == [port_of(server)]

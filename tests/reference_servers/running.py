@@ -100,7 +100,7 @@ class Running:
         """Returns when the server has accepted `count` connections and read what came on them."""
         until = time.monotonic() + PATIENCE
         while True:
-            ends = sockets.snapshot(port=self.port).sockets.values()
+            ends = sockets.HERE.snapshot(port=self.port).sockets.values()
             found = sum(end.accepted and end.unread == 0 for end in ends)
             if found == count:
                 return

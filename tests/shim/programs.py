@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from drainproof.shim.reports import ShimReports
-from drainproof.shim.session import FailPoint, ShimSession
+from drainproof.shim.session import INSIDE, FailPoint, ShimSession
 
 MINORS = (8, 9, 10, 11, 12, 13)
 
@@ -51,7 +51,7 @@ class Program:
 
     def environment(self, **more: str) -> dict[str, str]:
         """The target's environment; a PYTHONPATH in `more` goes behind the shim's."""
-        ours = self.session.environment()
+        ours = self.session.environment(code=str(INSIDE), folder=str(self.session.folder))
         if "PYTHONPATH" in more:
             ours["PYTHONPATH"] += os.pathsep + more["PYTHONPATH"]
         return {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **more, **ours}

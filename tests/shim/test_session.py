@@ -106,7 +106,8 @@ def test_a_shim_that_python_cannot_find_is_told(tmp_path: Path, monkeypatch: pyt
 
 def test_the_environment_puts_the_inside_first(tmp_path: Path) -> None:
     session = ShimSession(folder=tmp_path / "shim")
-    assert session.environment() == {"PYTHONPATH": str(INSIDE), "DRAINPROOF_SHIM": str(tmp_path / "shim")}
+    environment = session.environment(code=str(INSIDE), folder=str(tmp_path / "shim"))
+    assert environment == {"PYTHONPATH": str(INSIDE), "DRAINPROOF_SHIM": str(tmp_path / "shim")}
     assert (INSIDE / "sitecustomize.py").is_file()
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from drainproof.shim.reports import ShimReports
-from drainproof.shim.session import ShimSession
+from drainproof.shim.session import INSIDE, ShimSession
 
 HERE = Path(__file__).parent
 MINORS = (9, 10, 11, 12, 13)
@@ -57,7 +57,7 @@ class Windows:
         self.session.install()
 
     def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
-        ours = self.session.environment()
+        ours = self.session.environment(code=str(INSIDE), folder=str(self.session.folder))
         if more and "PYTHONPATH" in more:
             ours["PYTHONPATH"] += os.pathsep + more["PYTHONPATH"]
         return {**os.environ, **(more or {}), **ours}

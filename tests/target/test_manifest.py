@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from drainproof.errors import ManifestError
 from drainproof.load.plan import Expectation
+from drainproof.target.container_spec import ContainerSpec
 from drainproof.target.description import Target
 from drainproof.target.manifest import SMALLEST, load_target
 from drainproof.target.manifest_models import (
@@ -318,7 +319,7 @@ def provoke(lines: str) -> str:
 WRONG = [
     # the whole file
     ("", "start", "missing; expected the section [start]"),
-    (HEALTH + REQUEST, "start", "missing; expected the section [start] with the command"),
+    (HEALTH + REQUEST, "start", "missing; expected the section [start] with the command, or [container] with an image"),
     (START + REQUEST, "health", "missing; expected the section [health]"),
     (START + HEALTH, "request", "missing; expected at least one [[request]]"),
     ("request = []\n" + START + HEALTH, "request = []", "at least one [[request]]"),
@@ -720,3 +721,52 @@ def test_the_reference_has_every_key_of_a_section(heading: str, section: type[Se
     part = re.split(r"\n##", REFERENCE.read_text().split(f"\n{heading}\n")[1])[0]
     keys = re.findall(r"^\| `(\w+)` \|", part, re.MULTILINE)
     assert keys == [field.alias or name for name, field in section.model_fields.items()]
+
+
+CONTAINER = '[container]\nimage = "my-server:1"\n'
+
+
+def load(folder: Path, text: str, launch: str | None = None) -> Target:
+    (folder / "drainproof.toml").write_text(text)
+    return load_target(folder, launch=launch)
+
+
+def test_a_container_needs_no_start(tmp_path: Path) -> None:
+    target = load(tmp_path, CONTAINER + HEALTH + REQUEST)
+    assert (target.launch, target.ports, target.command, target.workers) == ("container", ("http",), (), (1,))
+    assert target.container == ContainerSpec(image="my-server:1", ports={"http": 8000})
+    assert Target.from_json(json.loads(json.dumps(target.to_json()))) == target
+
+
+def test_the_launch_mode_is_chosen_among_those_that_are_declared(tmp_path: Path) -> None:
+    both = 'start.command = ["server", "{port}"]\nstart.deadline = 7\n' + CONTAINER + HEALTH + REQUEST
+    both += "[policy]\nexit_codes = { SIGTERM = 143, SIGINT = 130 }\n[policy.container]\nexit_codes = { SIGTERM = 0 }\n"
+    as_process, in_container = load(tmp_path, both), load(tmp_path, both, "container")
+    assert (as_process.launch, as_process.policy.exit_codes["SIGTERM"]) == ("process", (143,))
+    assert (in_container.launch, in_container.start_deadline) == ("container", 7.0)
+    assert dict(in_container.policy.exit_codes) == {"SIGTERM": (0,), "SIGINT": (130,)}
+    with pytest.raises(ManifestError, match=r"add \[container\] with an image or a build folder"):
+        load(tmp_path, START + HEALTH + REQUEST, "container")
+    with pytest.raises(ManifestError, match=r'expected one of process, container. Did you mean "container"\?'):
+        load(tmp_path, both, "contaner")
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "expected"),
+    [
+        ("[container]\n", "container = {}", "expected one of image"),
+        ('[container]\nbuild = "nowhere"\n', 'container.build = "nowhere"', "there is no Dockerfile in"),
+        (CONTAINER + 'command = ["{folder}/x"]\n', "container.command[0]", "{folder} is a path of this machine"),
+        (CONTAINER + 'command = ["{prt}"]\n', "container.command[0]", "Did you mean {port}?"),
+        (CONTAINER + "ports = { grpc = 9000 }\n", "container.ports", '"http" among them'),
+        (CONTAINER + "ports = { http = 9000, grpc = 9000 }\n", "container.ports", "two names have the same number"),
+        (CONTAINER + "ports = { http = 0 }\n", "container.ports.http = 0", "expected a whole number"),
+        (CONTAINER + "workers = [1, 2]\n", "container.workers = [1, 2]", "there is no {workers}"),
+        (START + CONTAINER + "ports = { http = 1, x = 2 }\n", "container.ports", "expected the names that start.ports"),
+    ],
+)
+def test_a_mistake_in_a_container_is_named(tmp_path: Path, text: str, key: str, expected: str) -> None:
+    with pytest.raises(ManifestError) as caught:
+        load(tmp_path, text + HEALTH + REQUEST)
+    assert key in str(caught.value)
+    assert expected in str(caught.value)

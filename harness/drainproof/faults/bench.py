@@ -11,10 +11,11 @@ from typing import Any, Protocol
 from drainproof.load.driver import LoadRun
 from drainproof.load.plan import Request, Stream
 from drainproof.recorder import SHIM
-from drainproof.shim.session import ShimSession
+from drainproof.shim.session import INSIDE, ShimSession
 from drainproof.target import placeholders
 from drainproof.target.description import Target
 from drainproof.target.instance import Instance
+from drainproof.target.launcher import Changes, Launcher, Mount
 
 
 @dataclass(kw_only=True)
@@ -28,6 +29,7 @@ class Bench:
     ports: dict[str, int]
     record: Callable[..., None]
     """`record(event, t=…, **values)`: adds to the timeline."""
+    launcher: Launcher
     usual_start: Callable[[], float]
     """About how long this target takes to become ready, in seconds."""
     streams: tuple[Stream, ...] = ()
@@ -35,6 +37,8 @@ class Bench:
     """Added to the target's environment at the launch."""
     arguments: list[str] = field(default_factory=list)
     """Added to the end of the command at the launch."""
+    mounts: list[Mount] = field(default_factory=list)
+    """Folders of this machine that the target is to see in its container."""
     instance: Instance | None = None
     load: LoadRun | None = None
     last: float = 0.0
@@ -75,12 +79,24 @@ class Bench:
         if self._shim is None:
             return
         self._shim.install()
+        code = self.share(INSIDE, inside="/drainproof/shim")
+        folder = self.share(self._shim.folder, inside="/drainproof/session", read_only=False)
         declared = self.environment.get("PYTHONPATH", self.target.environment.get("PYTHONPATH"))
-        inherited = os.environ.get("PYTHONPATH")
+        inherited = self.launcher.inherited("PYTHONPATH")
         path = declared if declared is not None else placeholders.escape(inherited or "")
-        ours = {k: placeholders.escape(v) for k, v in self._shim.environment().items()}
+        ours = {k: placeholders.escape(v) for k, v in self._shim.environment(code=code, folder=folder).items()}
         ours["PYTHONPATH"] += os.pathsep + path if path else ""
         self.environment.update(ours)
+
+    def share(self, folder: Path, *, inside: str, read_only: bool = True) -> str:
+        """Lets the target see a folder of this machine; returns the path that it has there. Before the launch."""
+        self.mounts.append(Mount(source=folder.absolute(), inside=inside, read_only=read_only))
+        return self.launcher.seen(folder, inside=inside)
+
+    @property
+    def changes(self) -> Changes:
+        """What this experiment changes of the launch."""
+        return Changes(environment=self.environment, arguments=self.arguments, mounts=self.mounts)
 
 
 Trigger = Callable[[], dict[str, Any]]

@@ -133,7 +133,7 @@ class SteadyState:
                 port = bench.port_of(stream)
                 wanted.setdefault(port, set()).update(progress.streams[stream.name].in_flight_ports)
         for port, clients in wanted.items():
-            table = sockets.snapshot(port=port).sockets if clients else {}
+            table = bench.running.sockets.snapshot(port=port).sockets if clients else {}
             if not all(client in table and table[client].taken for client in clients):
                 return False
         return True
@@ -201,13 +201,16 @@ class ServersSeen:
             "servers",
             pids=sorted(seen),
             declared=bench.workers,
+            own_pids={pid: bench.running.own_pid(pid) for pid in sorted(seen)},
             command_lines=lines,
             paused=sorted(paused),
             might_serve=sorted(self._might_serve(bench, seen)) if not seen <= paused else [],
         )
 
     def _see(self, bench: Bench, seen: set[int]) -> None:
-        inodes = [s.inode for s in sockets.snapshot(port=bench.port).sockets.values() if s.accepted and s.inode]
+        inodes = [
+            s.inode for s in bench.running.sockets.snapshot(port=bench.port).sockets.values() if s.accepted and s.inode
+        ]
         pids = [process.pid for process in bench.running.processes()]
         for owners in sockets.owners(inodes=inodes, pids=pids).values():
             seen |= owners if len(owners) == 1 else set()
@@ -289,7 +292,7 @@ class Listening:
     def wait(self, bench: Bench) -> None:
         """Polls the kernel's table of listeners every 2 ms."""
         until = bench.running.started + bench.target.start_deadline
-        while not sockets.listeners(ports=[bench.port]):
+        while not bench.running.sockets.listeners(ports=[bench.port]):
             if bench.running.wait_exit(until=time.monotonic() + 0.002) is not None or time.monotonic() > until:
                 raise Inconclusive(f"port {bench.port} never listened")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from drainproof.faults.bench import Bench
-from drainproof.probes import sockets
 
 
 def read_sockets(bench: Bench) -> dict[str, Any] | None:
@@ -18,16 +17,16 @@ def read_sockets(bench: Bench) -> dict[str, Any] | None:
     """
     if bench.load is None:
         return None
-    table = _read(bench.port)
+    table = _read(bench, bench.port)
     others = {bench.ports[request.port] for request in bench.requests_in_load() if request.protocol == "grpc"}
     assert len(others) <= 1, "a manifest with two gRPC ports is refused"
     for port in others:
-        table["grpc"] = _read(port)
+        table["grpc"] = _read(bench, port)
     return table
 
 
-def _read(port: int) -> dict[str, Any]:
-    table = sockets.snapshot(port=port)
+def _read(bench: Bench, port: int) -> dict[str, Any]:
+    table = bench.running.sockets.snapshot(port=port)
     read = [s.client_port for s in table.sockets.values() if s.accepted and s.unread == 0]
     return {
         "t0": table.t0,

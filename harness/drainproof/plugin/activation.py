@@ -84,7 +84,7 @@ def _open(config: pytest.Config, wanted: Wanted) -> Run:
         target = archive.target
     else:
         assert wanted.target is not None  # one of the two is set
-        target = _load(wanted.target)
+        target = _load(wanted.target, wanted.launch)
         folder = Path()
     run = Run(
         config=config,
@@ -119,10 +119,10 @@ def _require_a_judgement(config: pytest.Config) -> None:
             )
 
 
-def _load(path: Path) -> Target:
+def _load(path: Path, launch: str | None) -> Target:
     from drainproof.target.manifest import load_target  # noqa: PLC0415 - needs pydantic, which takes its time
 
-    return load_target(path)
+    return load_target(path, launch=launch)
 
 
 def _arguments(run: Run) -> list[str] | None:
@@ -181,7 +181,8 @@ class Frame:
         """Says what is judged."""
         run = self._run
         where = f"in {run.wanted.given}" if run.archive is None else f"by the evidence in {run.evidence_folder}"
-        return f"drainproof: judging {printable(run.target.name)} {where}"
+        how = "" if run.target.launch == "process" else f", launched as {run.target.launch}"
+        return f"drainproof: judging {printable(run.target.name)} {where}{how}"
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:

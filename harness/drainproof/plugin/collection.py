@@ -104,13 +104,13 @@ class Collection:
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Generator[None]:
         """Names what there is, and lets pytest and others select."""
         run = self.run
-        items[:] = [item for item in items if not _has_no_case(item)]
+        items[:] = [item for item in items if not _has_no_case(item) and _is_for(item, run.target)]
         in_packages = [item for item in items if item.getparent(PackageCollector) is not None]
         for item in in_packages:
             _shield(item)
         name_items(run, items)
         _number(items)
-        with _hidden_attribute(items):
+        with _hidden_attributes(items):
             yield
         if run.archive is not None:
             self._leave_what_was_run(items)
@@ -182,6 +182,14 @@ def _has_no_case(item: pytest.Item) -> bool:
     return callspec is not None and any(isinstance(value, _NoCase) for value in callspec.params.values())
 
 
+def _is_for(item: pytest.Item, target: Target) -> bool:
+    """Whether a scenario, or a check, is one for the target's launch mode: see `drainproof.scenario.launched`."""
+    return all(
+        target.launch in getattr(declared, naming.LAUNCHED, (target.launch,))
+        for declared in (getattr(item, "cls", None), getattr(item, "function", None))
+    )
+
+
 def name_items(run: Run, items: list[pytest.Item]) -> None:
     """Names all scenarios and checks among `items`. A check of an unknown requirement is a UsageError."""
     wanted = run.wanted
@@ -190,9 +198,7 @@ def name_items(run: Run, items: list[pytest.Item]) -> None:
             items,
             packages=run.packages,
             requirement=requirement.get,
-            repeat=lambda expression: naming.repeat_command(
-                run.config, option=wanted.name, value=wanted.given, expression=expression
-            ),
+            repeat=lambda expression: naming.repeat_command(run.config, options=wanted.options, expression=expression),
         )
     except UserError as error:
         raise pytest.UsageError(str(error)) from error
@@ -255,21 +261,22 @@ def _closure(names: Iterable[str], defined: dict[str, list[object]]) -> set[str]
 
 
 @contextmanager
-def _hidden_attribute(items: Iterable[pytest.Item]) -> Generator[None]:
-    """Takes the attribute that marks checks off their functions while pytest selects.
+def _hidden_attributes(items: Iterable[pytest.Item]) -> Generator[None]:
+    """Takes the attributes that mark checks off their functions while pytest selects.
 
-    `-k` matches the names of a function's attributes as well, and `drain` is in this one: `-k drain` would select all.
+    `-k` matches the names of a function's attributes as well, and `drain` is in these: `-k drain` would select all.
     """
-    values: dict[object, str] = {}
+    values: dict[tuple[object, str], object] = {}
     for item in items:
         function = getattr(item, "function", None)
-        if function is not None and naming.REQUIREMENT in vars(function):
-            values[function] = vars(function).pop(naming.REQUIREMENT)
+        for name in (naming.REQUIREMENT, naming.LAUNCHED):
+            if function is not None and name in vars(function):
+                values[function, name] = vars(function).pop(name)
     try:
         yield
     finally:
-        for function, value in values.items():
-            setattr(function, naming.REQUIREMENT, value)
+        for (function, name), value in values.items():
+            setattr(function, name, value)
 
 
 def args_for(packages: Iterable[ScenarioPackage]) -> list[str]:

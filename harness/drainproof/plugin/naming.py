@@ -19,6 +19,9 @@ from drainproof.requirement import Requirement
 REQUIREMENT = "drainproof_requirement"
 """The attribute by which `drainproof.scenario.requirement` marks a check."""
 
+LAUNCHED = "drainproof_launched"
+"""The attribute by which `drainproof.scenario.launched` says in which launch modes a scenario or check makes sense."""
+
 RECIPIENTS = {"main": "the main process", "group": "the whole process group"}
 
 UNSELECTABLE = re.compile(r"[^\w:+\-.\[\]\\/]")
@@ -159,10 +162,10 @@ def selection(identity: str, everything: Iterable[str]) -> str:
     return " and not ".join([mine, *sorted(other for other in others if mine.lower() in other.lower())])
 
 
-def repeat_command(config: pytest.Config, *, option: str, value: str, expression: str) -> str:
-    """The command line that selects by `expression` in a run like this one."""
+def repeat_command(config: pytest.Config, *, options: Sequence[str], expression: str) -> str:
+    """The command line that selects by `expression` in a run like this one; `options` are ours with their values."""
     paths: list[str] = list(config.getoption("file_or_dir", None) or [])
-    return shlex.join(["pytest", f"{option}={value}", *paths, "-k", expression])
+    return shlex.join(["pytest", *options, *paths, "-k", expression])
 
 
 def name_all(

@@ -69,7 +69,12 @@ REPORT_DIR = Option(
     metavar="DIR",
     help=f"Write results.json, junit.xml and the evidence to DIR (default: {DEFAULT_REPORT_FOLDER}).",
 )
-OPTIONS = (TARGET, EVIDENCE, REPORT_DIR)
+LAUNCH = Option(
+    name="launch",
+    metavar="MODE",
+    help="Launch the target as a process or in a container, where its manifest declares both.",
+)
+OPTIONS = (TARGET, EVIDENCE, REPORT_DIR, LAUNCH)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +84,10 @@ class Wanted:
     target: Path | None
     evidence: Path | None
     report_folder: Path
+    launch: str | None
+    """The launch mode that was asked for."""
+    options: tuple[str, ...]
+    """The options that say what is judged, as they are written in this run."""
     given: str
     """The value of `--target` or `--evidence` as the user wrote it."""
     name: str
@@ -170,6 +179,12 @@ def wanted(config: pytest.Config) -> Wanted | None:
             f"{name_of(config, TARGET)} and {name_of(config, EVIDENCE)} exclude each other: saved evidence says itself "
             "what the target was. Leave one of them out."
         )
+    launch = config.getoption(LAUNCH.dest)
+    if evidence is not None and launch is not None:
+        raise pytest.UsageError(
+            f"{name_of(config, LAUNCH)} has no meaning with {name_of(config, EVIDENCE)}, since nothing is launched. "
+            "Leave it out."
+        )
     option, given = (EVIDENCE, evidence) if target is None else (TARGET, target)
     if not given:
         raise pytest.UsageError(f"{name_of(config, option)} needs a folder, got an empty value")
@@ -178,6 +193,11 @@ def wanted(config: pytest.Config) -> Wanted | None:
         target=None if target is None else here / target,
         evidence=None if evidence is None else here / evidence,
         report_folder=here / (config.getoption(REPORT_DIR.dest) or DEFAULT_REPORT_FOLDER),
+        launch=launch,
+        options=(
+            f"{name_of(config, option)}={given}",
+            *([] if launch is None else [f"{name_of(config, LAUNCH)}={launch}"]),
+        ),
         given=given,
         name=name_of(config, option),
         scenarios_only=config.stash.get(SCENARIOS_ONLY, False),

@@ -219,7 +219,7 @@ class _Found:
 
 
 def _ports() -> dict[int, str]:
-    return {one.inode: str(one.port) for one in sockets.listeners(ports=None)}
+    return {one.inode: str(one.port) for one in sockets.HERE.listeners(ports=None)}
 
 
 def _absolute(path: str, pid: int) -> str:

@@ -63,6 +63,11 @@ class Sampled(Protocol):
         """Port numbers by name; `http` has the health paths."""
         ...
 
+    @property
+    def sockets(self) -> sockets.Namespace:
+        """The network namespace that it listens in."""
+        ...
+
     def processes(self) -> list[psutil.Process]:
         """The living tree."""
         ...
@@ -242,10 +247,10 @@ class Sampler:
         def look() -> None:
             t0 = time.monotonic()
             try:
-                found = sockets.listeners(ports=ports)
+                found = self._instance.sockets.listeners(ports=ports)
                 if known - {one.inode for one in found}:
                     # The kernel gives a long table in pieces, and one that changes meanwhile may lack a row.
-                    found = sockets.listeners(ports=ports)
+                    found = self._instance.sockets.listeners(ports=ports)
             except _OURS as error:
                 _say_error(channels.values(), t0, error)
                 return
@@ -298,7 +303,7 @@ class Sampler:
                 pids = [process.pid for process in self._instance.processes()]
                 found = processes.sample(pids=pids)
                 t = time.monotonic()
-                inodes = {one.inode for one in sockets.listeners(ports=ports)}
+                inodes = {one.inode for one in self._instance.sockets.listeners(ports=ports)}
                 owners = sockets.owners(inodes=inodes, pids=pids) if inodes else {}
             except _OURS as error:
                 _say_error([tree, holders], t0, error)

@@ -152,12 +152,12 @@ def _text(address: bytes) -> str:
 # --- /proc/net/tcp: see proc(5) --------------------------------------------------------------------------------------
 
 
-def proc(*, states: Collection[str], port: int | None) -> list[Row]:
-    """The rows from /proc."""
+def proc(*, states: Collection[str], port: int | None, folder: Path = Path("/proc/net")) -> list[Row]:
+    """The rows from /proc. `folder`: where the tables are; `/proc/PID/net` has those of that process's namespace."""
     wanted = {f"{number:02X}".encode() for number, name in STATES.items() if name in states}
     suffix = b":" if port is None else f":{port:04X}".encode()
     found: list[Row] = []
-    for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
+    for table in (folder / "tcp", folder / "tcp6"):
         try:
             lines = table.read_bytes().splitlines()[1:]
         except FileNotFoundError:

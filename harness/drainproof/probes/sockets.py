@@ -17,7 +17,7 @@ import os
 import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from drainproof.probes import socket_tables
 
@@ -85,35 +85,66 @@ class Snapshot:
         return cls(t0=value["t0"], t=value["t"], backlog=value["backlog"], sockets=ends)
 
 
-def listeners(*, ports: Collection[int] | None) -> list[Listener]:
-    """The TCP listeners on these ports (`None`: on all), IPv4 and IPv6. Raises OSError if the kernel does not tell."""
-    only = next(iter(ports)) if ports is not None and len(ports) == 1 else None
-    return [
-        Listener(port=row.local_port, address=row.local_address, inode=row.inode, backlog=row.receive_queue)
-        for row in socket_tables.rows(states={"LISTEN"}, port=only)
-        if ports is None or row.local_port in ports
-    ]
+class Rows(Protocol):
+    """A source of rows, such as `socket_tables.rows`."""
+
+    def __call__(self, *, states: Collection[str], port: int | None = None) -> list[socket_tables.Row]:
+        """The rows in one of `states` with this local port (`None`: any)."""
+        ...
 
 
-def snapshot(*, port: int, host: str = "127.0.0.1") -> Snapshot:
-    """The server's ends of the connections to `host`:`port`. Ends in TIME_WAIT are over and left out.
+class Namespace:
+    """The TCP sockets of one network namespace, by the port numbers that clients use.
 
-    A dual-stack IPv6 listener's connections from IPv4 clients are included. Raises OSError if the kernel does not tell.
+    A container has a namespace of its own, and a port in it that clients reach under another number: `inside` gives,
+    for each number outside, the one inside. Everything here speaks of the numbers outside.
     """
-    t0 = time.monotonic()
-    ends = {
-        row.remote_port: ServerSocket(
-            client_port=row.remote_port,
-            state=row.state,
-            accepted=_accepted(row),
-            unread=_unread(row),
-            inode=row.inode,
-        )
-        for row in socket_tables.rows(states=socket_tables.LIVE, port=port)
-        if row.local_address == host
-    }
-    backlog = sum(listener.backlog for listener in listeners(ports={port}))
-    return Snapshot(t0=t0, t=time.monotonic(), backlog=backlog, sockets=ends)
+
+    def __init__(self, *, rows: Rows = socket_tables.rows, inside: Mapping[int, int] | None = None) -> None:
+        self._rows = rows
+        self._inside = dict(inside or {})
+        self._outside = {number: outside for outside, number in self._inside.items()}
+
+    def listeners(self, *, ports: Collection[int] | None) -> list[Listener]:
+        """The listeners on these ports (`None`: on all), IPv4 and IPv6. Raises OSError if the kernel does not tell."""
+        wanted = None if ports is None else {self._inside.get(port, port) for port in ports}
+        only = next(iter(wanted)) if wanted is not None and len(wanted) == 1 else None
+        return [
+            Listener(
+                port=self._outside.get(row.local_port, row.local_port),
+                address=row.local_address,
+                inode=row.inode,
+                backlog=row.receive_queue,
+            )
+            for row in self._rows(states={"LISTEN"}, port=only)
+            if wanted is None or row.local_port in wanted
+        ]
+
+    def snapshot(self, *, port: int, host: str = "127.0.0.1") -> Snapshot:
+        """The server's ends of the connections to `host`:`port`. Ends in TIME_WAIT are over and left out.
+
+        A dual-stack IPv6 listener's connections from IPv4 clients are included. Where `port` has another number inside,
+        `host` has another address there too, so all connections to the port count. Raises OSError if the kernel does
+        not tell.
+        """
+        t0 = time.monotonic()
+        ends = {
+            row.remote_port: ServerSocket(
+                client_port=row.remote_port,
+                state=row.state,
+                accepted=_accepted(row),
+                unread=_unread(row),
+                inode=row.inode,
+            )
+            for row in self._rows(states=socket_tables.LIVE, port=self._inside.get(port, port))
+            if row.local_address == host or port in self._inside
+        }
+        backlog = sum(listener.backlog for listener in self.listeners(ports={port}))
+        return Snapshot(t0=t0, t=time.monotonic(), backlog=backlog, sockets=ends)
+
+
+HERE = Namespace()
+"""The namespace that drainproof itself is in."""
 
 
 def _accepted(row: socket_tables.Row) -> bool:

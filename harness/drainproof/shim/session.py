@@ -92,9 +92,12 @@ class ShimSession:
         except OSError as error:
             raise HarnessError(f"cannot write the shim's plan to {self.folder}: {error.strerror}") from error
 
-    def environment(self) -> dict[str, str]:
-        """The variables that make the target's interpreters load the shim; another PYTHONPATH goes behind this one."""
-        return {"PYTHONPATH": str(INSIDE), VARIABLE: str(self.folder.absolute())}
+    def environment(self, *, code: str, folder: str) -> dict[str, str]:
+        """The variables that make the target's interpreters load the shim; another PYTHONPATH goes behind this one.
+
+        `code` and `folder`: where the target sees `INSIDE` and the session's folder.
+        """
+        return {"PYTHONPATH": code, VARIABLE: folder}
 
     def grant(self, name: str) -> float:
         """Gives the command for all shots of a fail point, and returns when."""

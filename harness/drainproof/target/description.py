@@ -17,6 +17,8 @@ from typing import Any, Literal
 from drainproof.errors import HarnessError
 from drainproof.load.plan import Expectation, Protocol, Request
 from drainproof.target import placeholders
+from drainproof.target.container_spec import ContainerSpec
+from drainproof.target.modes import LaunchMode
 from drainproof.target.windows import BREAK, WindowsView
 
 SecondSignal = Literal["ignored", "forces_exit"]
@@ -106,6 +108,9 @@ class Target:
     """A server under test. Durations are seconds; `command` and `environment` still hold their placeholders."""
 
     name: str
+    launch: LaunchMode = "process"
+    container: ContainerSpec | None = None
+    """How it is run in a container; None where the manifest does not say."""
     folder: Path
     """The manifest's folder, absolute: what `{folder}` stands for."""
     manifest: Path | None
@@ -215,6 +220,7 @@ class Target:
             },
             "own_fail_points": [asdict(point) for point in self.own_fail_points],
             "windows": self.windows.to_json(),
+            "container": None if self.container is None else self.container.to_json(),
             "load_failure": None
             if self.load_failure is None
             else {**asdict(self.load_failure), "arguments": list(self.load_failure.arguments)},
@@ -244,6 +250,7 @@ class Target:
                     "policy": _policy_from_json(value["policy"]),
                     "own_fail_points": tuple(OwnFailPoint(**each) for each in value.get("own_fail_points", ())),
                     "windows": WindowsView.from_json(value.get("windows", WindowsView().to_json())),
+                    "container": _container(value.get("container")),
                     "load_failure": None if value["load_failure"] is None else _provocation(value["load_failure"]),
                     "fatal": None if value["fatal"] is None else _fatal_from_json(value["fatal"]),
                 }
@@ -279,6 +286,10 @@ def _policy_from_json(value: Mapping[str, Any]) -> Policy:
             "exit_codes": {name: tuple(codes) for name, codes in value["exit_codes"].items()},
         }
     )
+
+
+def _container(value: Mapping[str, Any] | None) -> ContainerSpec | None:
+    return None if value is None else ContainerSpec.from_json(value)
 
 
 def _provocation(value: Mapping[str, Any]) -> Provocation:

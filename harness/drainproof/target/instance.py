@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import psutil
 
+from drainproof.probes.sockets import Namespace
 from drainproof.target.main_kind import MainKind
 
 
@@ -28,6 +29,18 @@ class ExitStatus:
             return 128 + self.signal
         assert self.code is not None
         return self.code
+
+
+@dataclass(frozen=True, kw_only=True)
+class Executed:
+    """What became of a command that was run beside a target."""
+
+    started: float
+    ended: float
+    code: int | None
+    """Its exit status; None where it had to be ended because its time was over."""
+    output: str
+    """The end of what it printed, both streams."""
 
 
 class Instance(Protocol):
@@ -68,6 +81,26 @@ class Instance(Protocol):
         """The file with its output (`output.jsonl`)."""
         ...
 
+    @property
+    def sockets(self) -> Namespace:
+        """The network namespace that it listens in, by the numbers in `ports`."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """What is particular to the way in which it was launched, as JSON values for the evidence."""
+        ...
+
+    def own_pid(self, pid: int) -> int:
+        """The number that a process of the tree has for itself: in a container another one than outside."""
+        ...
+
+    def execute(self, command: Sequence[str], *, until: float) -> Executed:
+        """Runs a command where the target runs, in its environment and folder, and ends it at that moment.
+
+        Raises CommandNotStarted where there is no such command, ProcessLookupError where the target has ended.
+        """
+        ...
+
     def exit_status(self) -> ExitStatus | None:
         """How the main process ended; None while it runs. Never blocks."""
         ...
@@ -90,6 +123,15 @@ class Instance(Protocol):
 
     def send_group(self, signum: int) -> None:
         """Sends a signal to the main process's group. Raises ProcessLookupError where nobody is left in it."""
+        ...
+
+    @property
+    def problems(self) -> list[str]:
+        """What went wrong with the watching, without an end to it: output that could not be written, and the like."""
+        ...
+
+    def wait_output(self, *, until: float) -> bool:
+        """Waits until all output is in the file, which is right after the tree is gone; False if it is not yet."""
         ...
 
     def kind_of_main(self) -> MainKind:

@@ -9,6 +9,7 @@ import json
 import re
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,7 +18,8 @@ from pydantic import ValidationError
 from drainproof.errors import ManifestError
 from drainproof.load.answer import GRPC_CODES
 from drainproof.load.plan import Expectation, Request
-from drainproof.nearest import nearest
+from drainproof.nearest import did_you_mean, nearest
+from drainproof.target.container_spec import ContainerSpec
 from drainproof.target.description import (
     FatalError,
     OwnFailPoint,
@@ -44,6 +46,7 @@ from drainproof.target.manifest_models import (
     request_port,
 )
 from drainproof.target.mistakes import Mistake, report, show, translate
+from drainproof.target.modes import MODES, LaunchMode
 from drainproof.target.windows import WindowsView
 
 if sys.version_info >= (3, 11):
@@ -71,9 +74,10 @@ expect = { contains = "{token}" }
 """The smallest useful manifest, shown to whoever has none."""
 
 
-def load_target(path: Path) -> Target:
+def load_target(path: Path, *, launch: str | None = None) -> Target:
     """Reads the target that `path` names: a manifest (a TOML file), or a folder that has one.
 
+    `launch`: the launch mode; None: the first of `MODES` that the manifest declares.
     A folder's manifest is its `drainproof.toml`, otherwise `[tool.drainproof]` in its `pyproject.toml`. Raises
     ManifestError, which lists every mistake that was found.
     """
@@ -82,7 +86,8 @@ def load_target(path: Path) -> Target:
         file = _find(path)
         document = _read(file)
         table, prefix = _manifest_table(document, file)
-        return _resolve(_validate(table, file=file, prefix=prefix), file)
+        manifest = _validate(table, file=file, prefix=prefix)
+        return _resolve(manifest, file, _mode(manifest, launch, file))
     except RecursionError as error:
         raise ManifestError(f"{path}: its values are nested too deeply to be read") from error
     except OSError as error:
@@ -172,22 +177,76 @@ def _validate(table: dict[str, Any], *, file: Path, prefix: str) -> Manifest:
         raise ManifestError(report(mistakes, file=str(file))) from None
 
 
-def _resolve(manifest: Manifest, file: Path) -> Target:
+def _mode(manifest: Manifest, wanted: str | None, file: Path) -> LaunchMode:
+    """The launch mode. Raises ManifestError where the manifest does not say how to launch in it."""
+    sections: dict[LaunchMode, object] = {"process": manifest.start, "container": manifest.container}
+    declared = [mode for mode in MODES if sections.get(mode) is not None]
+    if wanted is None:
+        return declared[0]
+    if wanted not in sections:
+        raise ManifestError(
+            f"launch mode {wanted!r}: expected one of {', '.join(sections)}.{did_you_mean(wanted, sections)}"
+        )
+    if wanted not in declared:
+        section = {"process": "[start] with a command", "container": "[container] with an image or a build folder"}
+        raise ManifestError(f"{file}: does not say how to launch the target as {wanted}: add {section[wanted]}")
+    return wanted
+
+
+def _resolve(manifest: Manifest, file: Path, mode: LaunchMode) -> Target:
+    if mode == "container":
+        return replace(_common(manifest, file, mode), **_in_container(manifest, file.parent))
+    return replace(_common(manifest, file, mode), **_as_process(manifest, file.parent))
+
+
+def _as_process(manifest: Manifest, folder: Path) -> dict[str, Any]:
+    """What `[start]` says."""
     start = manifest.start
+    assert start is not None, "the mode was chosen among those that are declared"
+    return {
+        "command": tuple(start.command),
+        "working_directory": (folder / start.cwd).resolve(),
+        "environment": start.env,
+        "start_deadline": start.deadline,
+        "workers": start.workers,
+    }
+
+
+def _in_container(manifest: Manifest, folder: Path) -> dict[str, Any]:
+    """What `[container]` says, and for the rest what `[start]` does."""
+    table, start = manifest.container, manifest.start
+    assert table is not None, "the mode was chosen among those that are declared"
+    deadline = table.deadline or (start.deadline if start is not None else None)
+    return {
+        "command": tuple(table.command),
+        "environment": table.env,
+        "workers": table.workers or (1,),
+        **({} if deadline is None else {"start_deadline": deadline}),
+        "container": ContainerSpec(
+            image=table.image,
+            build=None if table.build is None else (folder / table.build).resolve(),
+            dockerfile=table.dockerfile,
+            ports={name: table.ports[name] for name in manifest.ports},
+            init=table.init,
+            user=table.user,
+        ),
+    }
+
+
+def _common(manifest: Manifest, file: Path, mode: LaunchMode) -> Target:
+    """What holds in every launch mode."""
     return Target(
         name=manifest.name or _default_name(file),
+        launch=mode,
         folder=file.parent,
         manifest=file,
-        command=tuple(start.command),
-        working_directory=(file.parent / start.cwd).resolve(),
-        environment=start.env,
-        start_deadline=start.deadline,
-        ports=tuple(start.ports),
-        workers=start.workers,
+        command=(),
+        working_directory=file.parent,
+        ports=manifest.ports,
         readiness=manifest.health.readiness,
         liveness=manifest.health.liveness,
         requests=tuple(_request(each, name=request_name(each), folder=file.parent) for each in manifest.request),
-        policy=_policy(manifest.policy),
+        policy=_policy(manifest.policy.in_mode(mode)),
         load_failure=_load_failure(manifest.provoke.load_failure),
         fatal=_fatal(manifest.provoke.fatal, file.parent),
         fail_points=manifest.fail_points.model_dump(exclude_none=True, exclude={"own"}),

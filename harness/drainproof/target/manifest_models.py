@@ -12,12 +12,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, ValidationInfo, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from drainproof.load import inference
 from drainproof.load.answer import GRPC_CODES
 from drainproof.nearest import nearest
 from drainproof.target import placeholders
+from drainproof.target.manifest_container import ContainerTable
 from drainproof.target.manifest_grpc import Base64, ModelInfer, grpc_keys, grpc_mistakes, message_bytes
 from drainproof.target.manifest_section import Found, Section, complain
 from drainproof.target.manifest_values import (
@@ -58,6 +60,7 @@ from drainproof.target.manifest_values import (
     WorkerCounts,
 )
 from drainproof.target.mistakes import Location, wrong, wrong_at
+from drainproof.target.modes import MODES, LaunchMode
 from drainproof.target.windows import BREAK, SAYS_LIMITED
 
 
@@ -264,6 +267,16 @@ class RequestTable(Section):
         return found
 
 
+class PolicyChange(Section):
+    """`[policy.container]` and the like: what the target promises in one launch mode, where that is something else."""
+
+    grace_period: Seconds = 30.0
+    settle_time: Seconds = 3.0
+    stop_signals: Annotated[list[SignalName], AfterValidator(_no_repeats)] = []
+    exit_codes: dict[ExitSignalName, ExitCodes] = {}
+    second_signal: dict[SignalName, SecondSignal] = {}
+
+
 class PolicyTable(Section):
     """`[policy]`: what the target promises."""
 
@@ -274,19 +287,43 @@ class PolicyTable(Section):
     second_signal: dict[SignalName, SecondSignal] = {}
     startup_failure: StartupFailure = "exits"
     streams: Streams = "complete"
+    process: PolicyChange | None = None
+    container: PolicyChange | None = None
+
+    def in_mode(self, mode: LaunchMode) -> PolicyTable:
+        """The policy of one launch mode: what is declared for it in place of what is declared for all."""
+        change: PolicyChange | None = getattr(self, mode, None)
+        if change is None:
+            return self
+        return self.model_copy(
+            update={
+                **change.model_dump(exclude_unset=True),
+                "exit_codes": {**self.exit_codes, **change.exit_codes},
+                "second_signal": {**self.second_signal, **change.second_signal},
+            }
+        )
 
     @model_validator(mode="after")
     def _check(self) -> PolicyTable:
-        found: Found = []
-        if not self.stop_signals:
-            found.append((("stop_signals",), 'expected at least one signal, such as "SIGTERM"'))
-        for key, table in (("exit_codes", self.exit_codes), ("second_signal", self.second_signal)):
-            for name in table:
-                if name not in (*self.stop_signals, BREAK):
-                    text = f"{name} is not a stop signal of this target; those are {', '.join(self.stop_signals)}"
-                    found.append(((key, name), text + " (policy.stop_signals)"))
+        found = _signal_mistakes(self)
+        for mode in MODES:
+            if getattr(self, mode, None) is not None:
+                found += [((mode, *place), text) for place, text in _signal_mistakes(self.in_mode(mode))]
         complain(found)
         return self
+
+
+def _signal_mistakes(policy: PolicyTable) -> Found:
+    """What a policy says of signals that are no stop signals."""
+    found: Found = []
+    if not policy.stop_signals:
+        found.append((("stop_signals",), 'expected at least one signal, such as "SIGTERM"'))
+    for key, table in (("exit_codes", policy.exit_codes), ("second_signal", policy.second_signal)):
+        for name in table:
+            if name not in (*policy.stop_signals, BREAK):
+                text = f"{name} is not a stop signal of this target; those are {', '.join(policy.stop_signals)}"
+                found.append(((key, name), text + " (policy.stop_signals)"))
+    return found
 
 
 class LoadFailure(Section):
@@ -378,7 +415,12 @@ class Manifest(Section):
     """The whole file."""
 
     name: Name | None = None
-    start: Start = Field(description="the section [start] with the command")
+    container: ContainerTable | None = None
+    start: Start | None = Field(
+        default=None,
+        validate_default=True,  # what is missing is found by looking at `container`, which is why that comes first
+        description="the section [start] with the command, or [container] with an image",
+    )
     health: Health = Field(description="the section [health] with the path readiness")
     request: list[RequestTable] = Field(description="at least one [[request]]")
     policy: PolicyTable = PolicyTable()
@@ -388,8 +430,35 @@ class Manifest(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Manifest:
-        complain([*self._request_mistakes(), *self._provoke_mistakes()])
+        complain([*self._launch_mistakes(), *self._request_mistakes(), *self._provoke_mistakes()])
         return self
+
+    @field_validator("start")
+    @classmethod
+    def _some_launch(cls, value: Start | None, info: ValidationInfo) -> Start | None:
+        if value is None and "container" in info.data and info.data["container"] is None:
+            raise PydanticCustomError("missing", "see the description")
+        return value
+
+    @property
+    def ports(self) -> tuple[str, ...]:
+        """The names of the ports: the same in every launch mode."""
+        if self.start is not None:
+            return tuple(self.start.ports)
+        return () if self.container is None else tuple(self.container.ports)
+
+    def _launch_mistakes(self) -> Found:
+        if self.container is None:
+            return []
+        names = set(self.container.ports)
+        if self.start is not None and names != set(self.start.ports):
+            text = f"expected the names that start.ports has: {', '.join(self.start.ports)}"
+            return [(("container", "ports"), text)]
+        variables = self.container.env
+        found = _placeholder_mistakes(
+            arguments=self.container.command, arguments_key="command", variables=variables, ports=self.ports
+        )
+        return [(("container", *place), text) for place, text in found]
 
     def _request_mistakes(self) -> Found:
         if not self.request:
@@ -427,11 +496,14 @@ class Manifest(Section):
 
     def _port_mistakes(self, index: int, request: RequestTable) -> Found:
         port = request_port(request)
-        if port in self.start.ports:
+        if port in self.ports:
             return []
-        closest = nearest(port, self.start.ports)
+        closest = nearest(port, self.ports)
         hint = f' Did you mean "{closest}"?' if closest is not None else ""
-        ports = json.dumps([*self.start.ports, port])
+        if self.start is None:
+            text = f'container.ports has no port "{port}".{hint} To declare it: {port} = the number that it has inside'
+            return [(("request", index, "port" if request.port is not None else "protocol"), text)]
+        ports = json.dumps([*self.ports, port])
         text = f'start.ports has no port "{port}".{hint} To declare it: ports = {ports}, and {{{port}_port}} in it'
         return [(("request", index, "port" if request.port is not None else "protocol"), text)]
 
@@ -440,7 +512,7 @@ class Manifest(Section):
         for key, each in (("load_failure", self.provoke.load_failure), ("fatal", self.provoke.fatal)):
             if each is not None:
                 wrong_ones = _placeholder_mistakes(
-                    arguments=each.args, arguments_key="args", variables=each.env, ports=self.start.ports
+                    arguments=each.args, arguments_key="args", variables=each.env, ports=self.ports
                 )
                 found += [(("provoke", key, *place), text) for place, text in wrong_ones]
         return found

@@ -13,16 +13,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import monotonic
 from types import MappingProxyType
+from typing import Any
 
 import psutil
 
 from drainproof.errors import CommandNotStarted, HarnessError
 from drainproof.probes import sockets
+from drainproof.probes.sockets import HERE, Namespace
 from drainproof.target import kernel, tree
 from drainproof.target.description import Target
-from drainproof.target.instance import ExitStatus, Instance
+from drainproof.target.instance import Executed, ExitStatus, Instance
 from drainproof.target.keeper_link import KeeperLink
+from drainproof.target.launcher import Changes, Launcher
 from drainproof.target.main_kind import MainKind, kind_of_main
+from drainproof.target.modes import LaunchMode
 from drainproof.target.output_tail import last_lines, printable
 
 LITERALS = (
@@ -74,6 +78,23 @@ class ProcessInstance:
         self.output = output
         self._link = link
         self._asking_tail = threading.Lock()
+
+    @property
+    def sockets(self) -> Namespace:
+        """It listens in the namespace that we are in."""
+        return HERE
+
+    def describe(self) -> dict[str, Any]:
+        """Nothing is particular to a process."""
+        return {}
+
+    def own_pid(self, pid: int) -> int:
+        """The same number."""
+        return pid
+
+    def execute(self, command: Sequence[str], *, until: float) -> Executed:
+        """Not yet."""
+        raise NotImplementedError
 
     @property
     def problems(self) -> list[str]:
@@ -144,7 +165,7 @@ class ProcessInstance:
     def kind_of_main(self) -> MainKind:
         """Whether the main process is the server, a shell or a wrapper, with a sentence that says so."""
         processes = self.processes()
-        inodes = [listener.inode for listener in sockets.listeners(ports=set(self.ports.values()))]
+        inodes = [listener.inode for listener in self.sockets.listeners(ports=set(self.ports.values()))]
         owners = sockets.owners(inodes=inodes, pids=[process.pid for process in processes])
         return kind_of_main(main=self.pid, processes=processes, listeners=set().union(*owners.values()))
 
@@ -186,27 +207,43 @@ class ProcessInstance:
         return f"<ProcessInstance {self.name} pid={self.pid}>"
 
 
-def launch(
-    *,
-    target: Target,
-    ports: Mapping[str, int],
-    output: Path,
-    workers: int = 1,
-    environment: Mapping[str, str] = MappingProxyType({}),
-    arguments: Sequence[str] = (),
-    tmp: Path | None = None,
-) -> ProcessInstance:
-    """Starts an instance of `target`, as `launch_command` does; `environment` and `arguments` are added to its own."""
-    tmp = tmp or fresh_tmp()
-    return launch_command(
-        name=target.name,
-        command=target.command_line(ports=ports, workers=workers, tmp=tmp, extra=arguments),
-        environment=target.environment_for(ports=ports, workers=workers, tmp=tmp, extra=environment),
-        working_directory=target.working_directory,
-        ports=ports,
-        output=output,
-        tmp=tmp,
-    )
+class ProcessLauncher:
+    """Starts targets as processes of this machine: a `Launcher`."""
+
+    mode: LaunchMode = "process"
+
+    def launch(
+        self,
+        *,
+        target: Target,
+        ports: Mapping[str, int],
+        output: Path,
+        workers: int = 1,
+        changes: Changes = Changes(),  # noqa: B008 - it is frozen
+        tmp: Path | None = None,
+    ) -> ProcessInstance:
+        """Starts an instance, as `launch_command` does."""
+        tmp = tmp or fresh_tmp()
+        return launch_command(
+            name=target.name,
+            command=target.command_line(ports=ports, workers=workers, tmp=tmp, extra=changes.arguments),
+            environment=target.environment_for(ports=ports, workers=workers, tmp=tmp, extra=changes.environment),
+            working_directory=target.working_directory,
+            ports=ports,
+            output=output,
+            tmp=tmp,
+        )
+
+    def inherited(self, variable: str) -> str | None:
+        """It inherits our own environment."""
+        return os.environ.get(variable)
+
+    def seen(self, folder: Path, *, inside: str) -> str:
+        """It sees folders where they are."""
+        return str(folder.absolute())
+
+    def close(self) -> None:
+        """Nothing is shared."""
 
 
 def launch_command(
@@ -259,6 +296,6 @@ def _text(value: str) -> str:
     return os.fsencode(value).decode("utf-8", "surrogateescape")
 
 
-def _is_instance(instance: ProcessInstance) -> Instance:
-    """Never called: lets the type checker compare the class with the protocol."""
-    return instance
+def _is_instance(instance: ProcessInstance, launcher: ProcessLauncher) -> tuple[Instance, Launcher]:
+    """Never called: lets the type checker compare the classes with their protocols."""
+    return instance, launcher

@@ -90,12 +90,12 @@ def look(*, target: Target, instance: Instance) -> health.HealthSample:
 
 def owners_of_listener(instance: Instance, port: int) -> set[int] | None:
     """The processes of the target that hold a listener on `port`; empty if only strangers do, None if nobody does."""
-    inodes = [listener.inode for listener in sockets.listeners(ports=[port])]
+    inodes = [listener.inode for listener in instance.sockets.listeners(ports=[port])]
     if not inodes:
         return None
     owners = sockets.owners(inodes=inodes, pids=[process.pid for process in instance.processes()])
     found = set().union(*owners.values())
-    if not found and not sockets.listeners(ports=[port]):  # closed between the two looks
+    if not found and not instance.sockets.listeners(ports=[port]):  # closed between the two looks
         return None
     return found
 

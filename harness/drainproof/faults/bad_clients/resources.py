@@ -20,7 +20,6 @@ from typing import Any
 
 import psutil
 
-from drainproof.probes import sockets
 from drainproof.target.instance import Instance
 
 LOOKS = 5
@@ -51,7 +50,7 @@ def descriptors(*, instance: Instance, port: int) -> int:
     counts = []
     for _ in range(LOOKS):
         held = sum(_count(f"/proc/{pid}/fd") for pid in _pids(instance))
-        ends = sockets.snapshot(port=port, host=instance.host).sockets.values()
+        ends = instance.sockets.snapshot(port=port, host=instance.host).sockets.values()
         counts.append(held - sum(end.state == "ESTABLISHED" and end.inode != 0 for end in ends))
         time.sleep(PAUSE)
     return min(counts)
