@@ -57,7 +57,7 @@ class Laboratory:
         self._folder = folder
         self._progress = progress
         self._engine = LoadEngine()
-        self._launcher = _launcher(target)
+        self._launcher = _launcher(target, progress)
         self._starts: list[float] = []
         self._ordinary = 0
         self._facilities = Facilities(
@@ -122,8 +122,12 @@ class Laboratory:
         self.close()
 
 
-def _launcher(target: Target) -> Launcher:
+def _launcher(target: Target, progress: Callable[[str], None]) -> Launcher:
     """The launcher for the target's launch mode."""
+    if target.launch == "container":
+        from drainproof.target.container.launcher import ContainerLauncher  # noqa: PLC0415 - only such a run pays for it
+
+        return ContainerLauncher(target=target, progress=progress)
     return ProcessLauncher()
 
 

@@ -14,6 +14,7 @@ from drainproof.scenario import (
     at_start_up,
     before_launch,
     hold,
+    launched,
     load_failure,
     port_taken,
     requirement,
@@ -38,7 +39,7 @@ class TestStart:
                 load=[steady(rate=40, connections="new"), steady(rate=20), hold(4)],
                 faults=[when_every_worker_served(signal("SIGTERM"))],
                 workers=workers,
-                restart=True,
+                restart=experiment.target.launch != "container",
             )
         except ReadyButNotServing:  # that is what START-1 is about
             assert experiment.folder is not None
@@ -72,6 +73,7 @@ class TestStart:
         facts(serving_processes=len(pids), declared_workers=servers["declared"], pids=pids)
         all_workers_serve(servers)
 
+    @launched("process", "systemd")  # the next container has its ports, and all else, for itself
     @requirement("START-7")
     def test_starts_again_on_the_same_port(self, evidence: Evidence, facts: Facts) -> None:
         """A second start right after the exit becomes ready on the same port."""
@@ -91,6 +93,7 @@ BIND_FAILED = (
 """What an output says that names a port that cannot be bound (a banner with the port number is not enough)."""
 
 
+@launched("process", "systemd")  # in a container nobody else can have the port
 class TestPortTaken:
     """A start with the {port_name} port taken by somebody else, {workers}."""
 

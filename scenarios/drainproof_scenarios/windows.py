@@ -15,6 +15,7 @@ from drainproof.scenario import (
     LaunchError,
     console_event,
     hold,
+    launched,
     requirement,
     steady,
     when_every_worker_served,
@@ -119,6 +120,7 @@ def _exit_status_is_right(evidence: Evidence, facts: Facts, event: ConsoleEvent)
     )
 
 
+@launched("process")
 class TestStartAndCtrlC:
     """A start on an event loop as on Windows (emulated), and Ctrl-C under load, {workers}."""
 
@@ -173,6 +175,7 @@ class TestStartAndCtrlC:
         _exit_status_is_right(evidence, facts, "Ctrl-C")
 
 
+@launched("process")
 class TestCtrlBreak:
     """Ctrl-Break under load on an event loop as on Windows (emulated), {workers}."""
 

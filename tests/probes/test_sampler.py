@@ -200,6 +200,7 @@ def test_never_more_than_one_request_at_a_time_to_a_path() -> None:
 
         class Nobody:
             host = "127.0.0.1"
+            sockets = sockets.HERE
             ports: ClassVar = {"http": port}
             processes = staticmethod(list)
 

@@ -39,6 +39,8 @@ class Bench:
     """Added to the end of the command at the launch."""
     mounts: list[Mount] = field(default_factory=list)
     """Folders of this machine that the target is to see in its container."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Options for the container that the target runs in."""
     instance: Instance | None = None
     load: LoadRun | None = None
     last: float = 0.0
@@ -96,7 +98,7 @@ class Bench:
     @property
     def changes(self) -> Changes:
         """What this experiment changes of the launch."""
-        return Changes(environment=self.environment, arguments=self.arguments, mounts=self.mounts)
+        return Changes(environment=self.environment, arguments=self.arguments, mounts=self.mounts, options=self.options)
 
 
 Trigger = Callable[[], dict[str, Any]]

@@ -98,18 +98,26 @@ _MAPPED = bytes(10) + b"\xff\xff"
 _TIMEOUT = 5.0
 
 
-def sock_diag(*, states: Collection[str], port: int | None) -> list[Row]:
-    """The rows by netlink."""
+def netlink_socket() -> socket.socket:
+    """A socket to ask for rows: those of the network namespace that the calling thread is in."""
+    netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG)
+    netlink.settimeout(_TIMEOUT)
+    return netlink
+
+
+def sock_diag(*, states: Collection[str], port: int | None, netlink: socket.socket | None = None) -> list[Row]:
+    """The rows by netlink. `netlink`: a socket of another namespace; nobody else may use it meanwhile."""
+    if netlink is None:
+        with netlink_socket() as ours:
+            return sock_diag(states=states, port=port, netlink=ours)
     mask = sum(1 << number for number, name in STATES.items() if name in states)
     found: list[Row] = []
     for family in (socket.AF_INET, socket.AF_INET6):
         socket_id = struct.pack(">HH", port or 0, 0) + bytes(36) + _ANY_COOKIE
         body = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, 0, mask) + socket_id
         request = _HEADER.pack(_HEADER.size + len(body), _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST_DUMP, 1, 0) + body
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as netlink:
-            netlink.settimeout(_TIMEOUT)
-            netlink.send(request)
-            found.extend(_answers(netlink))
+        netlink.send(request)
+        found.extend(_answers(netlink))
     return found
 
 

@@ -18,6 +18,8 @@ class ContainerSpec:
     """The folder to build the image from."""
     dockerfile: str = "Dockerfile"
     """The Dockerfile in that folder."""
+    build_args: tuple[str, ...] = ()
+    """Environment variables that are passed on to the build, where they are set."""
     ports: Mapping[str, int] = field(default_factory=lambda: {"http": 8000})
     """The numbers that it listens on inside, by name."""
     init: bool = False
@@ -27,9 +29,15 @@ class ContainerSpec:
 
     def to_json(self) -> dict[str, Any]:
         """JSON values; the inverse of `from_json`."""
-        return {**asdict(self), "build": None if self.build is None else str(self.build), "ports": dict(self.ports)}
+        return {
+            **asdict(self),
+            "build": None if self.build is None else str(self.build),
+            "build_args": list(self.build_args),
+            "ports": dict(self.ports),
+        }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> ContainerSpec:
         """Reads what `to_json` wrote."""
-        return cls(**{**value, "build": None if value["build"] is None else Path(value["build"])})
+        build = None if value["build"] is None else Path(value["build"])
+        return cls(**{**value, "build": build, "build_args": tuple(value["build_args"])})

@@ -174,8 +174,12 @@ class Target:
         `ports` has a port number for each of `self.ports`; `tmp` is the instance's own temporary folder. `extra` is for
         the arguments of a provocation and may hold placeholders as well.
         """
+        return self.arguments((*self.command, *extra), ports=ports, workers=workers, tmp=tmp)
+
+    def arguments(self, templates: Sequence[str], *, ports: Mapping[str, int], workers: int, tmp: Path) -> list[str]:
+        """Further words of a command, with their placeholders replaced as in `command_line`."""
         values = self._values(ports, workers, tmp)
-        return [self._fill(part, values) for part in (*self.command, *extra)]
+        return [self._fill(part, values) for part in templates]
 
     def environment_for(
         self, *, ports: Mapping[str, int], workers: int, tmp: Path, extra: Mapping[str, str] | None = None

@@ -14,6 +14,7 @@ _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
 _SYS_PIDFD_SEND_SIGNAL = 424
 _SYS_PIDFD_OPEN = 434
+_CLONE_NEWNET = 0x40000000
 """The numbers of newer system calls are the same on every architecture."""
 
 
@@ -43,6 +44,15 @@ def pidfd_send_signal(descriptor: int, signum: int) -> None:
         signal.pidfd_send_signal(descriptor, signum)
     else:
         _call("syscall", _SYS_PIDFD_SEND_SIGNAL, descriptor, signum, None, 0)
+
+
+def enter_network_of(pid: int) -> None:
+    """Moves the calling thread into the network namespace of a process. Raises OSError where we may not."""
+    descriptor = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _call("setns", descriptor, _CLONE_NEWNET)
+    finally:
+        os.close(descriptor)
 
 
 def become_subreaper() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from drainproof.target.description import Target
 from drainproof.target.instance import Instance
@@ -32,6 +32,12 @@ class Changes:
     """Added to the end of the command; may hold placeholders."""
     mounts: Sequence[Mount] = ()
     """Only in containers: a process sees this machine's folders as they are."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the docker SDK for the container (`read_only`, `mem_limit`, …); only in containers."""
+
+
+UNCHANGED = Changes()
+"""The target as its manifest has it."""
 
 
 class Launcher(Protocol):
@@ -49,7 +55,7 @@ class Launcher(Protocol):
         ports: Mapping[str, int],
         output: Path,
         workers: int = 1,
-        changes: Changes = Changes(),
+        changes: Changes = UNCHANGED,
         tmp: Path | None = None,
     ) -> Instance:
         """Starts an instance of `target` and returns once its main process runs. The caller calls `end`.

@@ -13,9 +13,12 @@ from typing import Literal, NamedTuple
 
 import psutil
 
-Kind = Literal["server", "shell", "wrapper"]
+Kind = Literal["server", "shell", "init", "wrapper"]
 
 SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh", "ksh", "mksh", "fish", "csh", "tcsh", "busybox"})
+
+INITS = frozenset({"docker-init", "tini", "tini-static", "dumb-init", "catatonit", "init"})
+"""What is put in front of a server as PID 1 of a container: it passes signals on and reaps orphans."""
 
 
 class MainKind(NamedTuple):
@@ -53,6 +56,8 @@ def kind_of_main(*, main: int, processes: Collection[psutil.Process], listeners:
             f"the main process is a shell ({name}), and the server its child (pid {below[0].pid}): a shell does not "
             f"pass signals on; write the command as a list, or with `exec`",
         )
+    if name in INITS:
+        return MainKind("init", f"the main process is an init ({name}), which passes signals on to its child")
     chain = [tree[main]]
     while len(below) == 1 and chain[-1].pid not in listeners:
         chain.append(below[0])

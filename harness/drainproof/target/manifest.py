@@ -226,6 +226,7 @@ def _in_container(manifest: Manifest, folder: Path) -> dict[str, Any]:
             image=table.image,
             build=None if table.build is None else (folder / table.build).resolve(),
             dockerfile=table.dockerfile,
+            build_args=tuple(table.build_args),
             ports={name: table.ports[name] for name in manifest.ports},
             init=table.init,
             user=table.user,

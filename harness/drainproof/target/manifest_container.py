@@ -16,6 +16,7 @@ from drainproof.target.manifest_values import (
     PortNumber,
     Seconds,
     Truth,
+    VariableName,
     Variables,
     WorkerCounts,
 )
@@ -42,6 +43,7 @@ class ContainerTable(Section):
     image: Argument | None = None
     build: Argument | None = None
     dockerfile: Argument = "Dockerfile"
+    build_args: list[VariableName] = []
     command: Arguments = Field(default=[], description="the command in the container, in place of the image's CMD")
     env: Variables = {}
     ports: InsidePorts = {"http": 8000}

@@ -24,7 +24,7 @@ from drainproof.target import kernel, tree
 from drainproof.target.description import Target
 from drainproof.target.instance import Executed, ExitStatus, Instance
 from drainproof.target.keeper_link import KeeperLink
-from drainproof.target.launcher import Changes, Launcher
+from drainproof.target.launcher import UNCHANGED, Changes, Launcher
 from drainproof.target.main_kind import MainKind, kind_of_main
 from drainproof.target.modes import LaunchMode
 from drainproof.target.output_tail import last_lines, printable
@@ -219,7 +219,7 @@ class ProcessLauncher:
         ports: Mapping[str, int],
         output: Path,
         workers: int = 1,
-        changes: Changes = Changes(),  # noqa: B008 - it is frozen
+        changes: Changes = UNCHANGED,
         tmp: Path | None = None,
     ) -> ProcessInstance:
         """Starts an instance, as `launch_command` does."""

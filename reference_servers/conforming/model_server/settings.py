@@ -39,6 +39,7 @@ class Settings:
         parser = argparse.ArgumentParser(description="A small model server.")
         parser.add_argument("--port", type=int, required=True)
         parser.add_argument("--grpc-port", type=int)
+        parser.add_argument("--host", default=cls.host)
         parser.add_argument("--workers", type=int, default=cls.workers)
         parser.add_argument("--lame-duck", type=float, default=cls.lame_duck)
         parser.add_argument("--drain-bound", type=float, default=cls.drain_bound)

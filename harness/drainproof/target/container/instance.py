@@ -1,0 +1,272 @@
+"""One running container of a target: an `Instance`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import psutil
+
+from drainproof.errors import CommandNotStarted, HarnessError
+from drainproof.probes import processes, sockets
+from drainproof.probes.sockets import Namespace
+from drainproof.target import kernel
+from drainproof.target.container import cgroup
+from drainproof.target.container.engine import HOST, Engine, docker_proxy, libraries, speaking
+from drainproof.target.container.image import Image
+from drainproof.target.container.network import ContainerSockets
+from drainproof.target.container.watch import Watch
+from drainproof.target.instance import Executed, ExitStatus
+from drainproof.target.main_kind import MainKind, kind_of_main
+from drainproof.target.output_tail import last_lines, printable
+
+_END = 20.0
+"""Seconds that an engine may take to end a container that was sent SIGKILL, and to say so."""
+
+_STATUS = 15.0
+"""Seconds that it may take to tell the exit status of a PID 1 that has ended."""
+
+_MOST_OUTPUT = 4000
+"""Characters of a command's output that are kept."""
+
+
+class ContainerInstance:
+    """One container. Pids are those of this machine; methods may be called from any thread."""
+
+    def __init__(
+        self,
+        *,
+        container: Any,
+        engine: Engine,
+        image: Image,
+        pid: int,
+        pidfd: int | None,
+        watch: Watch,
+        inside: Mapping[str, int],
+        ports: Mapping[str, int],
+        tmp: Path,
+        output: Path,
+        name: str,
+    ) -> None:
+        """`pid` is 0, and `pidfd` None, where PID 1 ended before it could be looked at."""
+        self.name = name
+        self.pid = pid
+        self.host = HOST
+        self.ports: Mapping[str, int] = MappingProxyType(dict(ports))
+        self.tmp = tmp
+        self.output = output
+        self.container = container
+        self.image = image
+        self._network = ContainerSockets(pid=pid)
+        self.sockets = Namespace(
+            rows=self._network.rows, inside={ports[port]: number for port, number in inside.items()}
+        )
+        self._engine = engine
+        self._pidfd = pidfd
+        self._watch = watch
+        self._ending = threading.Lock()
+        self._removed = False
+        sample = processes.sample_one(pid=pid) if pid else None
+        self.started = time.monotonic() if sample is None else sample.created
+        self.group = _group(pid)
+        self._cgroup = cgroup.folder(pid=pid) if pid else None
+        self.proxy = any(docker_proxy(port=port) for port in ports.values())
+        """Whether docker-proxy is between the clients and the server."""
+
+    def describe(self) -> dict[str, Any]:
+        """The container, its image and its engine."""
+        return {
+            "container": self.container.id[:12],
+            "own_pid": 1,
+            "engine": self._engine.describe(),
+            "docker_proxy": self.proxy,
+            **self.image.describe(),
+        }
+
+    def own_pid(self, pid: int) -> int:
+        """The number that a process has in the container."""
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines():
+                if line.startswith("NSpid:"):
+                    return int(line.split()[-1])
+        return pid
+
+    @property
+    def problems(self) -> list[str]:
+        """What went wrong with the watching."""
+        return list(self._watch.problems)
+
+    # -- its end --
+
+    def exit_status(self) -> ExitStatus | None:
+        """How PID 1 ended; None while it runs. Blocks only where it has just ended and the engine has not told how."""
+        if self._watch.exit is None and self._watch.ended_at is not None:
+            self._watch.wait_for(self._known, until=self._watch.ended_at + _STATUS)
+        if self._watch.exit is None and self._watch.trouble is not None:
+            raise HarnessError(self._watch.trouble)
+        return self._watch.exit
+
+    def wait_exit(self, *, until: float) -> ExitStatus | None:
+        """Waits for the end of PID 1, no longer than until that moment."""
+        self._watch.wait_for(lambda: self._watch.ended_at is not None or self._known(), until=until)
+        return self.exit_status()
+
+    def _known(self) -> bool:
+        return self._watch.exit is not None or self._watch.trouble is not None
+
+    def wait_gone(self, *, until: float) -> float | None:
+        """The end of PID 1 is the end of all: the kernel ends the whole PID namespace before it tells of it."""
+        status = self.wait_exit(until=until)
+        return None if status is None else status.time
+
+    def wait_output(self, *, until: float) -> bool:
+        """Waits until all output is in the file."""
+        self._watch.wait_for(lambda: self._watch.output_complete, until=until)
+        return self._watch.output_complete
+
+    @property
+    def out_of_memory(self) -> bool:
+        """Whether the kernel killed a process of it for want of memory: PID 1, or only a child."""
+        return bool(self._watch.state.get("OOMKilled"))
+
+    # -- its processes --
+
+    def processes(self) -> list[psutil.Process]:
+        """The living processes of the container, PID 1 first, also those that somebody executed in it; no zombies."""
+        if self._watch.ended_at is not None or self._cgroup is None:
+            return []
+        found = []
+        for pid in cgroup.members(self._cgroup):
+            with contextlib.suppress(psutil.Error):
+                process = psutil.Process(pid)
+                if process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+        return sorted(found, key=lambda process: process.pid != self.pid)
+
+    def kind_of_main(self) -> MainKind:
+        """Whether PID 1 is the server, a shell, an init or a wrapper, with a sentence that says so."""
+        living = self.processes()
+        inodes = [listener.inode for listener in self.sockets.listeners(ports=set(self.ports.values()))]
+        owners = sockets.owners(inodes=inodes, pids=[process.pid for process in living])
+        return kind_of_main(main=self.pid, processes=living, listeners=set().union(*owners.values()))
+
+    def send(self, signum: int) -> None:
+        """Sends a signal to PID 1. Raises ProcessLookupError where it has ended.
+
+        Through its pidfd, and not through the engine: that takes 20 ms and more, and resumes a paused container.
+        """
+        if self._pidfd is None or self._watch.ended_at is not None:
+            raise ProcessLookupError(f"the container of {self.name} has ended")
+        try:
+            kernel.pidfd_send_signal(self._pidfd, signum)
+        except PermissionError:  # a process of root, and we are not: the engine may
+            with speaking("sent a signal"):
+                self.container.kill(signal=signum)
+
+    def send_group(self, signum: int) -> None:
+        """Sends a signal to the process group of PID 1. Raises ProcessLookupError where nobody is left in it."""
+        if self._watch.ended_at is not None or not self.group:
+            raise ProcessLookupError(f"the container of {self.name} has ended")
+        os.killpg(self.group, signum)
+
+    def execute(self, command: Sequence[str], *, until: float) -> Executed:
+        """Runs a command in the container, as `docker exec` and an exec hook of Kubernetes do."""
+        docker, _ = libraries()
+        api = self._engine.client.api
+        started = time.monotonic()
+        if self._watch.ended_at is not None:
+            raise ProcessLookupError(f"the container of {self.name} has ended")
+        said: list[bytes] = []
+        failures: list[Exception] = []
+        try:
+            with speaking(f"executed {command[0]} in the container"):
+                identity = api.exec_create(self.container.id, list(command))["Id"]
+        except HarnessError as error:
+            if isinstance(error.__cause__, docker.errors.APIError):  # it has ended meanwhile
+                raise ProcessLookupError(str(error)) from error
+            raise
+
+        def run() -> None:
+            try:
+                said.append(api.exec_start(identity))
+            except Exception as error:  # told to the caller
+                failures.append(error)
+
+        thread = threading.Thread(target=run, name="drainproof-exec", daemon=True)
+        thread.start()
+        thread.join(max(0.0, until - time.monotonic()))
+        with speaking(f"asked after {command[0]}"):
+            state = api.exec_inspect(identity)
+        if thread.is_alive() and self._watch.ended_at is None and state.get("Pid"):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(int(state["Pid"]), signal.SIGKILL)
+            thread.join(_STATUS)
+            return Executed(started=started, ended=time.monotonic(), code=None, output=_text(said))
+        ended = time.monotonic()
+        code = state.get("ExitCode")
+        output = _text(said)
+        if code in (126, 127) and "exec failed" in output:  # what runc says of a command that is not there
+            raise CommandNotStarted(f"{command[0]!r} cannot be executed in the container: {output.strip()}")
+        return Executed(started=started, ended=ended, code=code, output=output)
+
+    # -- what it leaves --
+
+    def tail(self, lines: int = 20) -> str:
+        """The last lines of its output, made fit for a terminal."""
+        if self._watch.output_complete:
+            return printable(last_lines(self.output, lines))
+        return printable(self._watch.recent(lines))
+
+    def end_processes(self) -> None:
+        """SIGKILLs PID 1, and with it everybody, and waits until they are gone."""
+        with self._ending:
+            self._kill()
+
+    def _kill(self) -> None:
+        if self._watch.exit is not None or self._removed:
+            return
+        docker, _ = libraries()
+        with contextlib.suppress(docker.errors.APIError):  # it has ended by itself meanwhile
+            with speaking("ended the container"):
+                self.container.kill()
+        self._watch.wait_for(self._known, until=time.monotonic() + _END)
+        self._watch.wait_for(lambda: self._watch.output_complete, until=time.monotonic() + _END)
+
+    def end(self) -> None:
+        """Ends whatever is left of the container, and removes it. Idempotent.
+
+        Where the engine does not answer any more, the reaper removes it as soon as it does.
+        """
+        docker, _ = libraries()
+        with self._ending:
+            if self._removed:
+                return
+            self._removed = True
+            try:
+                with speaking("removed the container"):
+                    with contextlib.suppress(docker.errors.NotFound):
+                        self.container.remove(force=True, v=True)
+            finally:
+                self._watch.close()
+                self._network.close()
+                self._pidfd = None
+
+    def __repr__(self) -> str:
+        return f"<ContainerInstance {self.name} {self.container.id[:12]} pid={self.pid}>"
+
+
+def _group(pid: int) -> int:
+    with contextlib.suppress(OSError):
+        return os.getpgid(pid) if pid else 0
+    return 0
+
+
+def _text(said: list[bytes]) -> str:
+    return b"".join(said).decode("utf-8", "replace")[-_MOST_OUTPUT:]
