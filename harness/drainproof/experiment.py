@@ -412,6 +412,8 @@ class _Run:
         bench = self.bench
         if not bench.streams:
             return
+        if (why := bench.running.obscured) is not None:
+            raise Inconclusive(why)
         policy = bench.target.policy
         longest = max((r.duration for r in bench.target.requests if r.duration != float("inf")), default=0.0)
         plan = Plan(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -11,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
-from drainproof.errors import HarnessError, Inconclusive, UserError
+from drainproof.errors import DrainproofError, HarnessError, Inconclusive, UserError
 from drainproof.evidence import Evidence
 from drainproof.experiment import Experiment, Facilities, LiveExperiment, conclude, resolve_load
 from drainproof.faults.bench import Fault, Injection
@@ -100,11 +101,32 @@ class Laboratory:
             self._ordinary_start(max(self.target.workers))
         return statistics.median(self._starts)
 
-    def _ordinary_start(self, workers: int) -> None:
+    def _ordinary_start(self, workers: int, observe: Observer | None = None) -> None:
         """Starts the target once, as it is. Raises LaunchError."""
         self._ordinary += 1
         scenario = f"calibration-{os.getpid()}-{self._ordinary}"
-        self.experiment(scenario=scenario, title="one ordinary start").run(workers=workers, observe=_Nothing())
+        experiment = self.experiment(scenario=scenario, title="one ordinary start")
+        experiment.run(workers=workers, observe=observe or _Nothing())
+
+    def preflight(self) -> list[str]:
+        """What is likely to go wrong, before anything is judged. Starts a target in a container once.
+
+        Raises nothing: where it does not start, or there is no engine, the experiments will say so.
+        """
+        if self.target.launch != "container":
+            return []
+        from drainproof import preflight  # noqa: PLC0415 - only such a run pays for it
+        from drainproof.target.container.launcher import ContainerLauncher  # noqa: PLC0415
+
+        assert isinstance(self._launcher, ContainerLauncher)
+        try:
+            found = preflight.of_image(image=self._launcher.image, target=self.target)
+        except DrainproofError:
+            return []
+        look = preflight.LookAtSignals()
+        with contextlib.suppress(DrainproofError):
+            self._ordinary_start(max(self.target.workers), look)
+        return found + look.found
 
     def close(self) -> None:
         """Ends the load engine and what the launcher holds. Idempotent."""

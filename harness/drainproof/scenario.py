@@ -194,7 +194,10 @@ def slow_reader(count: int, *, request: str = FAST) -> SlowReader:
 
 
 def signal(name: str, *, to: Recipient = "main") -> SignalFault:
-    """The signal `name` ("SIGTERM") to the main process or to its whole process group."""
+    """The signal `name` ("SIGTERM") to the main process or to its whole process group.
+
+    "STOPSIGNAL" stands for what whoever runs the target sends to stop it: the image's, in a container.
+    """
     return SignalFault(signal=name, recipient=to)
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.real.matrix import expected_failures, expected_inconclusive, families, servers
+from tests.real.engine import require_engine
+from tests.real.matrix import expected_failures, expected_inconclusive, families, in_container, servers
 from tests.real.runs import BROKEN, SERVERS, Run, run
 
 pytestmark = pytest.mark.real
@@ -48,6 +49,8 @@ def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.mark.parametrize("server", servers(), ids=lambda path: path.name)
 def test_fails_exactly_its_own_requirements(server: Path, runs: dict[Path, Future[Run]]) -> None:
+    if in_container(server):
+        require_engine()
     outcome = runs[server].result()
     expected = expected_failures(server)
     assert not outcome.results["aborted"], outcome.output[-3000:]

@@ -22,6 +22,7 @@ except ModuleNotFoundError:  # Python 3.10
     import tomli as tomllib
 
 FOLDERS = sorted(path.parent for path in BROKEN.glob("*/server.py"))
+PROCESSES = [folder for folder in FOLDERS if load_target(folder).launch == "process"]
 
 COVERED = {
     *(f"START-{n}" for n in (1, 2, 3, 4, 5, 6, 7)),
@@ -29,6 +30,7 @@ COVERED = {
     *(f"EXC-{n}" for n in (1, 2, 3, 4, 5, 6, 7)),
     *(f"EXIT-{n}" for n in (1, 2, 3, 4, 5, 6)),
     *(f"WIN-{n}" for n in (1, 2, 3)),
+    *(f"CONT-{n}" for n in (1,)),
 }
 """The requirements that have scenarios."""
 
@@ -54,6 +56,9 @@ class TestFolder:
         first_line = (folder / "server.py").read_text().splitlines()[0]
         assert first_line.endswith(f'({said["fails"][0]})."""')
 
+
+@pytest.mark.parametrize("folder", PROCESSES, ids=lambda folder: folder.name)
+class TestProcess:
     def test_its_manifest_is_the_conforming_one_but_for_times_and_workers(self, folder: Path) -> None:
         target, conforming = load_target(folder), load_target(CONFORMING)
         assert target.name == folder.name

@@ -26,9 +26,13 @@ TAKEN_WITHIN = 10.0
 """Seconds that a process gets to take a signal; only the scheduler of a very busy machine needs more than one."""
 
 
+STOP = "STOPSIGNAL"
+"""Stands for the signal that whoever runs the instance sends to stop it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class SignalFault:
-    """Sends `signal` (by name) to the target's main process or to its process group."""
+    """Sends `signal` (by name, or `STOP`) to the target's main process or to its process group."""
 
     signal: str
     recipient: Recipient = "main"
@@ -51,7 +55,9 @@ class SignalFault:
 
     def _inject(self, bench: Bench, who: dict[str, Any]) -> dict[str, Any]:
         """Reads the socket table, sends the signal, and waits until the main process has taken it."""
-        instance, number = bench.running, signals.Signals[self.signal]
+        instance = bench.running
+        name = instance.stop_signal if self.signal == STOP else self.signal
+        number = signals.Signals[name]
         before = time.monotonic()
         try:
             state = processes.signal_state(pid=instance.pid)
@@ -68,7 +74,10 @@ class SignalFault:
             before,
             sent,
             proven=proven,
-            because=_because(self.signal, state, number, taken=proven, exited=exited is not None),
+            signal=name,
+            because=_because(
+                name, state, number, taken=proven, exited=exited is not None, first=instance.own_pid(instance.pid) == 1
+            ),
             taken=taken,
             disposition=state.disposition(number),
             **who,
@@ -102,13 +111,16 @@ def _pending(instance: Instance, number: int) -> bool:
         return False
 
 
-def _because(name: str, state: processes.SignalState, number: int, *, taken: bool, exited: bool) -> str:
+def _because(name: str, state: processes.SignalState, number: int, *, taken: bool, exited: bool, first: bool) -> str:
+    """`first`: it is PID 1 where it runs."""
     disposition = state.disposition(number)
     if not taken:
         why = "it blocks it" if number in state.blocked else "it does not take it"
         return f"{name} is still pending in the main process after {TAKEN_WITHIN:.0f} s: {why}"
     if disposition == "ignored":
         return f"the kernel accepted {name}; the main process ignores it (SigIgn)"
+    if disposition == "default" and first and not exited:
+        return f"the kernel accepted {name} and dropped it: the main process is PID 1 and has no handler for it"
     how = "has a handler for it (SigCgt)" if disposition == "handled" else "leaves it to the default action"
     end = "and ended" if exited else "and took it from the pending set"
     return f"{name} was sent; the main process {how} {end}"

@@ -13,6 +13,7 @@ from drainproof.plugin import collection, fixtures, folders, options, packages
 from drainproof.plugin.lines import LiveOutput
 from drainproof.plugin.options import Wanted
 from drainproof.plugin.outcomes import Outcomes
+from drainproof.plugin.preflight import Preflight
 from drainproof.plugin.results import ResultsKeeper, SessionFile
 from drainproof.plugin.run import RUN, Archive, Laboratory, Run, only_collects
 from drainproof.plugin.summary import AfterErrors, Summary
@@ -144,6 +145,7 @@ def _register(config: pytest.Config, run: Run, reports: list[tuple[str, object]]
     manager.register(LiveOutput(run), "drainproof-live-output")
     manager.register(Frame(run), "drainproof-frame")
     if not run.in_worker:
+        manager.register(Preflight(run), "drainproof-preflight")
         manager.register(Termination(run), "drainproof-termination")
         for name, report in reports:
             manager.register(report, f"drainproof-report-{name}")

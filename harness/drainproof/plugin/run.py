@@ -30,7 +30,7 @@ class Archive(Protocol):
 
 
 class Laboratory(Protocol):
-    """Runs experiments on a target."""
+    """Runs experiments on a target. May have a method `preflight`, as the built-in one has."""
 
     def experiment(self, *, scenario: str, title: str) -> Experiment:
         """A new experiment for the scenario with this id; `title` says in words what it is about."""

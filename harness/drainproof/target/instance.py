@@ -82,6 +82,16 @@ class Instance(Protocol):
         ...
 
     @property
+    def stop_signal(self) -> str:
+        """The name of the signal that whoever runs it sends to stop it: the image's STOPSIGNAL, else SIGTERM."""
+        ...
+
+    @property
+    def obscured(self) -> str | None:
+        """Why what clients see says nothing about the server; None where it does."""
+        ...
+
+    @property
     def sockets(self) -> Namespace:
         """The network namespace that it listens in, by the numbers in `ports`."""
         ...

@@ -80,6 +80,16 @@ class ProcessInstance:
         self._asking_tail = threading.Lock()
 
     @property
+    def stop_signal(self) -> str:
+        """What `kill` and supervisors send."""
+        return "SIGTERM"
+
+    @property
+    def obscured(self) -> str | None:
+        """Nothing is between the clients and the server."""
+        return None
+
+    @property
     def sockets(self) -> Namespace:
         """It listens in the namespace that we are in."""
         return HERE

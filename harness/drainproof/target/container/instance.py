@@ -26,6 +26,7 @@ from drainproof.target.container.watch import Watch
 from drainproof.target.instance import Executed, ExitStatus
 from drainproof.target.main_kind import MainKind, kind_of_main
 from drainproof.target.output_tail import last_lines, printable
+from drainproof.target.signals import name_of, number
 
 _END = 20.0
 """Seconds that an engine may take to end a container that was sent SIGKILL, and to say so."""
@@ -79,6 +80,23 @@ class ContainerInstance:
         self._cgroup = cgroup.folder(pid=pid) if pid else None
         self.proxy = any(docker_proxy(port=port) for port in ports.values())
         """Whether docker-proxy is between the clients and the server."""
+
+    @property
+    def stop_signal(self) -> str:
+        """The image's STOPSIGNAL by name, else SIGTERM."""
+        wanted = number(self.image.stop_signal) if self.image.stop_signal else None
+        return "SIGTERM" if wanted is None else name_of(wanted)
+
+    @property
+    def obscured(self) -> str | None:
+        """docker-proxy, where it is in the way."""
+        if not self.proxy:
+            return None
+        return (
+            f"docker-proxy stands between the clients and the server (engine at {self._engine.address}): it accepts "
+            "connections for a server that does not, and turns resets into orderly ends. Start the engine with "
+            '--userland-proxy=false (or {"userland-proxy": false} in /etc/docker/daemon.json)'
+        )
 
     def describe(self) -> dict[str, Any]:
         """The container, its image and its engine."""
