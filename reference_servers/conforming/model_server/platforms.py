@@ -41,6 +41,16 @@ def say_what_stops_it() -> None:
         log.warning("signal handling is limited on Windows: only Ctrl-C and Ctrl-Break stop this server in order")
 
 
+def let_stop_signals_in() -> None:
+    """Unblocks them, now that there are handlers.
+
+    As PID 1 of a container, a process that has no handler yet loses a stop signal for good. So there it is started with
+    the signals blocked (`env --block-signal`): blocked ones wait.
+    """
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+
+
 def ignore_stop_signals() -> None:
     """From now on to the end of the process."""
     if hasattr(signal, "pthread_sigmask"):

@@ -36,7 +36,7 @@ from typing import Any, Protocol
 
 from model_server.application import Application
 from model_server.http_service import HttpService
-from model_server.platforms import STOP_SIGNALS, ignore_stop_signals, say_what_stops_it
+from model_server.platforms import STOP_SIGNALS, ignore_stop_signals, let_stop_signals_in, say_what_stops_it
 from model_server.settings import Settings
 
 ALL_UP, STOP = b"r", b"s"
@@ -115,6 +115,7 @@ class Server:
         """
         for signum in STOP_SIGNALS:
             signal.signal(signum, self.handle_exit)
+        let_stop_signals_in()
         say_what_stops_it()
         try:
             yield

@@ -27,7 +27,14 @@ from dataclasses import dataclass
 from types import FrameType
 
 from model_server.listener import Listener
-from model_server.platforms import ON_WINDOWS, STATUS_CONTROL_C_EXIT, STOP_SIGNALS, ignore_stop_signals, start
+from model_server.platforms import (
+    ON_WINDOWS,
+    STATUS_CONTROL_C_EXIT,
+    STOP_SIGNALS,
+    ignore_stop_signals,
+    let_stop_signals_in,
+    start,
+)
 from model_server.server import ALL_UP, STOP
 from model_server.settings import Settings
 
@@ -89,6 +96,7 @@ class Supervisor:
         signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
         for signum in STOP_SIGNALS:
             signal.signal(signum, self.on_signal)
+        let_stop_signals_in()
 
     def on_signal(self, signum: int, frame: FrameType | None) -> None:
         """The signal handler; a second signal changes nothing."""

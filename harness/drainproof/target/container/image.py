@@ -11,7 +11,7 @@ from drainproof.errors import CommandNotStarted
 from drainproof.target.container.engine import Engine, libraries, reason, speaking
 from drainproof.target.container_spec import ContainerSpec
 
-LOG_TAIL = 25
+LOG_TAIL = 8
 """Lines of a build's log that an error shows."""
 
 
