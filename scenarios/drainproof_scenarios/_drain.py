@@ -93,7 +93,8 @@ def exits_in_grace(evidence: Evidence, facts: Facts) -> None:
     facts.summary(
         f"it was gone {rounded(evidence.exit_after)} s after {the_fault(evidence)}; the grace period is {grace:g} s"
     )
-    facts.details("\n".join(evidence.output.tail(5, until=evidence.observed_until)))
+    told = [str(evidence.fault["because"])] if evidence.exit is None else []
+    facts.details("\n".join([*told, *evidence.output.tail(5, until=evidence.observed_until)]))
     assert evidence.exit_after is not None, f"it was still alive when its grace period of {grace:g} s was over"
     assert evidence.exit_after <= grace, f"it took {evidence.exit_after:.1f} s to end; its grace period is {grace:g} s"
     works = evidence.still_works()
