@@ -49,6 +49,7 @@ def _no_user_failed(evidence: Evidence, facts: Facts) -> None:
     facts(
         failed_requests=len(failed),
         requests_of_users=len(users),
+        failed_otherwise=len(end.failed_otherwise(evidence)),
         fates=users.fates(),
         routed_elsewhere=len(elsewhere),
         endpoint_removed_after_s=rounded(None if end.unrouted is None else end.unrouted - end.deleted),

@@ -91,6 +91,19 @@ class PodEnd:
         """
         return self.users(evidence).where(lambda j: j.fate not in NO_FAILURE and j.record.cause != "stream_refused")
 
+    def failed_otherwise(self, evidence: Evidence) -> RequestSet:
+        """Those that failed neither because the stop signal came before the endpoint was gone, nor of SIGKILL.
+
+        No longer hook and no longer grace period would have saved them.
+        """
+
+        def otherwise(judged: Judged) -> bool:
+            record = judged.record
+            too_early = self.stopped is not None and record.connect_start is not None and record.end >= self.stopped
+            return not too_early and (self.killed is None or record.end < self.killed)
+
+        return self.failed(evidence).where(otherwise)
+
     def served_after_stop(self, evidence: Evidence) -> float | None:
         """For how many seconds after the stop signal new connections were still served for certain; None: not seen."""
         stopped = self.stopped

@@ -100,7 +100,7 @@ class HookRunner:
                 because="the container ended before the sleep did",
             )
         if over > until:
-            text = f"{hook} was not over when its time was"
+            text = f"{hook} was still running when its time was over"
             return HookRun(hook=hook, started=started, ended=now, outcome="hung", because=text)
         return HookRun(hook=hook, started=started, ended=now, outcome="done", because=f"{hook} was over")
 

@@ -176,9 +176,12 @@ class _Stop:
         killed = None
         if instance.wait_exit(until=told.get("sent", time.monotonic()) + left) is None:
             killed = time.monotonic()
-            record("sigkill_sent", t=killed)
             instance.end_processes()
         status = instance.wait_exit(until=time.monotonic() + MINIMUM_GRACE)
+        if killed is not None and status is not None and status.time < killed:
+            killed = None  # it had just ended, and we were late to hear of it
+        if killed is not None:
+            record("sigkill_sent", t=killed)
         runner.wait_ended()
         exited = None if status is None else status.time
         if killed is not None and not told["proven"]:
