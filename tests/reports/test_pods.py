@@ -89,7 +89,7 @@ def test_facts_of_another_form_are_left_out() -> None:
     assert (found.drain_worst_s, found.served_after_stop_signal_s, found.endpoint_removed_after_s) == (1.0, 0.0, 2.1)
 
 
-@pytest.mark.parametrize("width", [40, 80, 200])
+@pytest.mark.parametrize("width", [60, 80, 200])
 def test_the_summary_shows_it_and_results_json_has_it(width: int) -> None:
     results = replace(RESULTS, verdicts=(end(),))
     lines = [line.text for line in terminal.summary(results, folder=Path("report"), width=width)]
