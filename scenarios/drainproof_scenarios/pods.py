@@ -117,7 +117,7 @@ def _fits_in_grace(evidence: Evidence, facts: Facts) -> None:
     )
 
 
-@launched("container", "process")
+@launched("container")
 @pytest.mark.parametrize("endpoint_lag", ENDPOINT_LAGS, scope="class")
 class TestPodTermination:
     """The pod is deleted, its endpoint leaves the service after {endpoint_lag} s."""
@@ -142,7 +142,7 @@ class TestPodTermination:
         _fits_in_grace(evidence, facts)
 
 
-@launched("container", "process")
+@launched("container")
 class TestHangingPreStop:
     """The pod is deleted, and its preStop hook hangs."""
 
@@ -161,7 +161,7 @@ class TestHangingPreStop:
         _no_user_failed(evidence, facts)
 
 
-@launched("container", "process")
+@launched("container")
 class TestFailingPreStop:
     """The pod is deleted, and its preStop hook fails."""
 

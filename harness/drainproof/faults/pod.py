@@ -20,6 +20,7 @@ endpoint go with the stop signal, which is what many think and what hides the ve
 
 from __future__ import annotations
 
+import re
 import signal as signals
 import threading
 import time
@@ -190,8 +191,7 @@ class _Stop:
 
     def _signal(self, instance: Instance, left: float) -> dict[str, Any]:
         """Sends the stop signal, with the proof that `faults.signals` explains."""
-        name = str(instance.describe().get("stop_signal", "SIGTERM"))
-        number = signals.Signals[name]
+        number, name = stop_signal(instance.describe().get("stop_signal"))
         try:
             state = processes.signal_state(pid=instance.pid)
             sent = time.monotonic()
@@ -210,3 +210,20 @@ class _Stop:
             "proven": taken is not None,
             "because": because_of(name, state, number, taken=taken is not None, exited=ended, within=left),
         }
+
+
+def stop_signal(declared: str | None) -> tuple[int, str]:
+    """Number and name of what the runtime sends: SIGTERM, or the STOPSIGNAL of the image.
+
+    That is a number, or a name with or without SIG; real-time signals are counted from the first or the last one.
+    """
+    text = (declared or "SIGTERM").upper()
+    if text.isdigit():
+        known = {each.value: each.name for each in signals.Signals}
+        return int(text), known.get(int(text), f"signal {text}")
+    name = text if text.startswith("SIG") else f"SIG{text}"
+    base, sign, offset = name, "", ""
+    if realtime := re.fullmatch(r"(SIGRTMIN|SIGRTMAX)([+-])(\d+)", name):
+        base, sign, offset = realtime.groups()
+    number = signals.Signals[base].value
+    return (number + int(f"{sign}{offset}") if offset else number), name
