@@ -11,7 +11,7 @@ import pytest
 from drainproof.errors import Inconclusive, Unsupported
 from drainproof.evidence import Evidence
 from drainproof.evidence.pods import PodEnd
-from drainproof.faults.pod import MINIMUM_GRACE, stop_signal
+from drainproof.faults.pod import MINIMUM_GRACE
 from drainproof.laboratory import Laboratory
 from drainproof.load.plan import Expectation, Request
 from drainproof.scenario import at_steady_state, hold, pod_termination, signal, steady
@@ -197,18 +197,3 @@ class TestNotApplicable:
             )
         with pytest.raises(Inconclusive, match="no pod was deleted"):
             PodEnd.of(evidence)
-
-
-@pytest.mark.parametrize(
-    ("declared", "number", "name"),
-    [
-        (None, 15, "SIGTERM"),
-        ("SIGQUIT", 3, "SIGQUIT"),
-        ("int", 2, "SIGINT"),
-        ("15", 15, "SIGTERM"),
-        ("SIGRTMIN+3", 37, "SIGRTMIN+3"),
-        ("37", 37, "signal 37"),
-    ],
-)
-def test_the_stop_signal_of_an_image(declared: str | None, number: int, name: str) -> None:
-    assert stop_signal(declared) == (number, name)

@@ -20,7 +20,6 @@ endpoint go with the stop signal, which is what many think and what hides the ve
 
 from __future__ import annotations
 
-import re
 import signal as signals
 import threading
 import time
@@ -191,7 +190,8 @@ class _Stop:
 
     def _signal(self, instance: Instance, left: float) -> dict[str, Any]:
         """Sends the stop signal, with the proof that `faults.signals` explains."""
-        number, name = stop_signal(instance.describe().get("stop_signal"))
+        name = instance.stop_signal
+        number = signals.Signals[name]
         try:
             state = processes.signal_state(pid=instance.pid)
             sent = time.monotonic()
@@ -202,28 +202,12 @@ class _Stop:
         self.bench.record("stop_signal_sent", t=sent, signal=name)
         taken = wait_taken(instance, number, until=sent + left)
         ended = instance.exit_status() is not None
+        first = instance.own_pid(instance.pid) == 1
         return {
             "signal": name,
             "sent": sent,
             "taken": taken,
             "disposition": state.disposition(number),
             "proven": taken is not None,
-            "because": because_of(name, state, number, taken=taken is not None, exited=ended, within=left),
+            "because": because_of(name, state, number, taken=taken is not None, exited=ended, first=first, within=left),
         }
-
-
-def stop_signal(declared: str | None) -> tuple[int, str]:
-    """Number and name of what the runtime sends: SIGTERM, or the STOPSIGNAL of the image.
-
-    That is a number, or a name with or without SIG; real-time signals are counted from the first or the last one.
-    """
-    text = (declared or "SIGTERM").upper()
-    if text.isdigit():
-        known = {each.value: each.name for each in signals.Signals}
-        return int(text), known.get(int(text), f"signal {text}")
-    name = text if text.startswith("SIG") else f"SIG{text}"
-    base, sign, offset = name, "", ""
-    if realtime := re.fullmatch(r"(SIGRTMIN|SIGRTMAX)([+-])(\d+)", name):
-        base, sign, offset = realtime.groups()
-    number = signals.Signals[base].value
-    return (number + int(f"{sign}{offset}") if offset else number), name
