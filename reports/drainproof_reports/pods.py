@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import statistics
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -37,7 +37,7 @@ class PodAdvice:
     endpoint_removed_after_s: float
     """How long, after the deletion, new connections were still sent to the pod: the longest of all."""
     served_after_stop_signal_s: float
-    """For how long it was seen to serve new connections after the stop signal: the shortest of all."""
+    """For how long it was seen to serve new connections after the stop signal."""
     pre_stop_s: int
     """The smallest preStop pause that would have lost nothing."""
     pre_stop_margin_s: float
@@ -77,7 +77,7 @@ def advice(results: Results) -> PodAdvice | None:
     drains = _numbers(ends, "drain_s")
     cut = [killed - hook for v in ends if (killed := _number(v, "killed_after_s")) and (hook := _hook(v)) is not None]
     removed = max(_numbers(ends, "endpoint_removed_after_s"), default=0.0)
-    served = min(_numbers(ends, "served_after_stop_signal_s"), default=0.0)
+    served = _served(ends)
     needed = max(0.0, removed - served)
     pre_stop = math.ceil(needed + PRE_STOP_MARGIN) if needed > 0 else 0
     worst, longer = max(drains, default=None), max(cut, default=None)
@@ -99,6 +99,18 @@ def advice(results: Results) -> PodAdvice | None:
         grace_period_margin_s=None if grace is None or worst is None else round(grace - pre_stop - worst, 3),
         failed_otherwise=int(sum(_numbers(others, "failed_otherwise"))),
     )
+
+
+def _served(ends: Sequence[Verdict]) -> float:
+    """For how long it serves new connections after the stop signal.
+
+    Known where it ceased to do so while some still came: the shortest of these times. Else it was at least the longest
+    time for which some came.
+    """
+    lost = [v for v in ends if _number(v, "lost_after_stop_signal")]
+    if lost:
+        return min(_numbers(lost, "served_after_stop_signal_s"), default=0.0)
+    return max(_numbers(ends, "served_after_stop_signal_s"), default=0.0)
 
 
 def lines(results: Results, width: int) -> list[Line]:

@@ -90,6 +90,7 @@ def _drain_facts(evidence: Evidence, facts: Facts, end: PodEnd) -> None:
         killed_after_s=rounded(None if end.killed is None else end.killed - end.deleted),
         endpoint_removed_after_s=rounded(None if end.unrouted is None else end.unrouted - end.deleted),
         served_after_stop_signal_s=rounded(end.served_after_stop(evidence)),
+        lost_after_stop_signal=len(end.lost_after_stop(evidence)),
         pre_stop=end.hook_because,
     )
     if (policy := evidence.policy.grace_period) != end.grace_period:

@@ -174,6 +174,13 @@ class TestChangedHooks:
         assert PodEnd.of(evidence).hook == "hung"
         assert not (evidence.folder / "executed-1.jsonl").exists()
 
+    def test_it_does_not_use_up_a_long_grace_period(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("drainproof.faults.pod.HANGS_FOR", 1.0)
+        pod = Pod(grace_period=600.0, pre_stop=SleepHook(seconds=1.0))
+        evidence = ended(tmp_path, tiny(pod=pod), hook="hangs")
+        assert PodEnd.of(evidence).hook == "hung"
+        assert evidence.fault["grace_period"] == 1.0
+
     def test_a_failing_hook_fails(self, tmp_path: Path) -> None:
         pod = Pod(grace_period=20.0, pre_stop=SleepHook(seconds=600.0))
         end = PodEnd.of(ended(tmp_path, tiny(pod=pod), hook="fails"))

@@ -49,9 +49,17 @@ def test_the_hook_waits_for_the_slowest_endpoint_and_the_grace_period_for_the_lo
 
 
 def test_a_server_that_serves_on_after_the_signal_needs_less_of_a_hook() -> None:
-    assert advised(end(served_after_stop_signal_s=1.2)).pre_stop_s == 2
-    shortest = advised(end(served_after_stop_signal_s=1.2), end(served_after_stop_signal_s=0.0))
+    lost = {"lost_after_stop_signal": 3}
+    assert advised(end(served_after_stop_signal_s=1.2, **lost)).pre_stop_s == 2
+    shortest = advised(end(served_after_stop_signal_s=1.2, **lost), end(served_after_stop_signal_s=0.0, **lost))
     assert shortest.pre_stop_s == 3
+
+
+def test_what_was_served_to_the_last_is_no_limit_of_the_server() -> None:
+    served = [end(pre_stop_s=0.0, endpoint_removed_after_s=t, served_after_stop_signal_s=t) for t in (1.0, 2.1)]
+    assert advised(*served).pre_stop_s == 0
+    lost = end(pre_stop_s=0.0, served_after_stop_signal_s=0.6, lost_after_stop_signal=2)
+    assert advised(*served, lost).pre_stop_s == 2
 
 
 def test_no_hook_where_none_is_needed() -> None:

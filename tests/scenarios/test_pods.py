@@ -215,8 +215,11 @@ class TestUsers:
         assert PodEnd.of(found).served_after_stop(found) == pytest.approx(0.5)
         found = evidence(tmp_path / "b", refused(100.3), sent(100.4), stopped=100.2)
         assert PodEnd.of(found).served_after_stop(found) == 0.0
+        assert len(PodEnd.of(found).lost_after_stop(found)) == 1
         found = evidence(tmp_path / "c", sent(100.4), sent(103.5, kept=True))
         assert PodEnd.of(found).served_after_stop(found) is None
+        found = evidence(tmp_path / "d", sent(100.4), sent(100.7), stopped=100.2, unrouted=101.1)
+        assert PodEnd.of(found).served_after_stop(found) == pytest.approx(0.9)
 
 
 class TestGracePeriod:

@@ -104,18 +104,28 @@ class PodEnd:
 
         return self.failed(evidence).where(otherwise)
 
-    def served_after_stop(self, evidence: Evidence) -> float | None:
-        """For how many seconds after the stop signal new connections were still served for certain; None: not seen."""
+    def lost_after_stop(self, evidence: Evidence) -> RequestSet:
+        """Those that failed on a connection begun after the stop signal: a longer hook would have spared them."""
         stopped = self.stopped
+        return self.failed(evidence).where(
+            lambda j: stopped is not None and j.record.connect_start is not None and j.record.connect_start > stopped
+        )
+
+    def served_after_stop(self, evidence: Evidence) -> float | None:
+        """For how many seconds after the stop signal new connections were still served for certain; None: not seen.
+
+        Until the last one before the first that failed. Where none failed, until they were not sent to it any more.
+        """
+        stopped, unrouted = self.stopped, self.unrouted
         if stopped is None:
             return None
-        last = None
-        for judged in sorted(self.users(evidence), key=lambda j: j.record.connect_start or 0.0):
-            began = judged.record.connect_start
-            if began is None or began <= stopped:
-                continue
-            if judged.fate == "right":
-                last = began
-            elif judged.fate not in NO_FAILURE:
-                return 0.0 if last is None else last - stopped
-        return None if last is None else last - stopped
+        later = self.users(evidence).where(
+            lambda j: j.record.connect_start is not None and j.record.connect_start > stopped
+        )
+        begun = sorted(
+            (j.record.connect_start or 0.0, j.fate) for j in later if j.fate not in ("crossing", "unfinished")
+        )
+        first_lost = next((t for t, fate in begun if fate != "right"), None)
+        if first_lost is not None:
+            return max((t for t, _ in begun if t < first_lost), default=stopped) - stopped
+        return unrouted - stopped if begun and unrouted is not None else None

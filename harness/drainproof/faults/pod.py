@@ -23,7 +23,7 @@ from __future__ import annotations
 import signal as signals
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from drainproof.errors import DrainproofError, Unsupported
@@ -44,6 +44,9 @@ HookState = Literal["declared", "hangs", "fails"]
 
 HANGING = SleepHook(seconds=86_400.0)
 """A hook that does not end in time. The kubelet's own pause needs nothing inside the container."""
+
+HANGS_FOR = 10.0
+"""Seconds of the grace period that a hanging hook is given to use up, where there are more: the end is the same."""
 
 FAILING = ExecHook(command=("/nonexistent/drainproof-pre-stop-hook",))
 """A hook that fails at once, in any container."""
@@ -88,6 +91,8 @@ class PodTermination:
         deleted = time.monotonic()
         if instance.exit_status() is not None:
             return {"t": deleted, "proven": False, "because": "the container had ended before the pod was deleted"}
+        if self.hook == "hangs":
+            pod = replace(pod, grace_period=min(pod.grace_period, HANGS_FOR))
         bench.record("pod_deleted", t=deleted, grace_period=pod.grace_period)
         endpoint = EndpointRemoval(bench=bench, due=deleted + self.endpoint_lag)
         try:
