@@ -126,7 +126,8 @@ def lines(results: Results, width: int) -> list[Line]:
     else:
         hook = f"preStop {found.pre_stop_margin_s:.1f} s, " if found.pre_stop_s else ""
         margin = f"{hook}grace period {found.grace_period_margin_s:.1f} s"
-        told += _wrapped("      ", f"the smallest that would have lost nothing (margin: {margin}):", width)
+        lag = f"where the endpoint is gone after {found.endpoint_removed_after_s:.1f} s"
+        told += _wrapped("      ", f"the smallest that would have lost nothing {lag} (margin: {margin}):", width)
         told += [Line(f"        {line}") for line in found.yaml.splitlines()]
     if found.failed_otherwise:
         text = f"but {found.failed_otherwise} requests failed for other reasons: see CONT-2"

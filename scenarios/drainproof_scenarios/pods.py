@@ -104,7 +104,9 @@ def _fits_in_grace(evidence: Evidence, facts: Facts) -> None:
     if end.stopped is None and end.exited is not None:
         facts.summary(f"it ended of its preStop hook, {end.exited - end.deleted:.1f} s after the deletion")
         return
-    hook = f"preStop took {end.hook_seconds:.1f} s" if end.hook != "none" else "there is no preStop hook"
+    hook = {"none": "there is no preStop hook", "hung": f"its preStop hook hung for {end.hook_seconds:.1f} s"}.get(
+        end.hook, f"preStop took {end.hook_seconds:.1f} s"
+    )
     assert end.killed is None, (
         f"SIGKILL had to end it {(end.killed or 0.0) - (end.stopped or 0.0):.1f} s after {end.signal}: "
         f"{hook}, and the grace period is {end.grace_period:g} s"
