@@ -26,7 +26,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from drainproof.errors import DrainproofError, Unsupported
+from drainproof.errors import Unsupported
 from drainproof.faults.bench import Bench, Trigger
 from drainproof.faults.hooks import HookRunner
 from drainproof.faults.reading import read_sockets
@@ -130,7 +130,7 @@ class EndpointRemoval:
         self._bench = bench
         self._due = due
         self._cancelled = threading.Event()
-        self._error: DrainproofError | None = None
+        self._error: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="endpoint removal", daemon=True)
         self._thread.start()
 
@@ -140,7 +140,7 @@ class EndpointRemoval:
             return
         try:
             self.removed = load.unroute()
-        except DrainproofError as error:
+        except Exception as error:  # a thread that dies silently would leave the pod in its service, and say nothing
             self._error = error
             return
         self._bench.record("endpoint_removed", t=self.removed)
