@@ -28,6 +28,7 @@ from drainproof.target.manifest_models import (
     Section,
     Start,
 )
+from drainproof.target.manifest_pods import KubernetesTable, PodTable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -715,6 +716,8 @@ def test_the_mistakes_that_the_reference_shows_are_told_so(tmp_path: Path) -> No
         ("### `expect`", Expect),
         ("## `[policy]`", PolicyTable),
         ("### `[provoke.load_failure]`", LoadFailure),
+        ("## `[kubernetes]`", KubernetesTable),
+        ("## `[pod]`", PodTable),
     ],
 )
 def test_the_reference_has_every_key_of_a_section(heading: str, section: type[Section]) -> None:

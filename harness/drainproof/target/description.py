@@ -19,6 +19,7 @@ from drainproof.load.plan import Expectation, Protocol, Request
 from drainproof.target import placeholders
 from drainproof.target.container_spec import ContainerSpec
 from drainproof.target.modes import LaunchMode
+from drainproof.target.pod import Pod
 from drainproof.target.windows import BREAK, WindowsView
 
 SecondSignal = Literal["ignored", "forces_exit"]
@@ -138,6 +139,8 @@ class Target:
     """Further exceptions that its owner wants to see raised."""
     windows: WindowsView = field(default_factory=WindowsView)
     """Which code sees Windows where that is emulated."""
+    pod: Pod | None = None
+    """The pod that it runs in; None where the manifest says nothing of one."""
 
     def fast(self, protocol: Protocol = "http") -> Request:
         """The request of that protocol with the shortest duration (the first of equals). Streams do not count."""
@@ -225,6 +228,7 @@ class Target:
             "own_fail_points": [asdict(point) for point in self.own_fail_points],
             "windows": self.windows.to_json(),
             "container": None if self.container is None else self.container.to_json(),
+            "pod": None if self.pod is None else self.pod.to_json(),
             "load_failure": None
             if self.load_failure is None
             else {**asdict(self.load_failure), "arguments": list(self.load_failure.arguments)},
@@ -255,6 +259,7 @@ class Target:
                     "own_fail_points": tuple(OwnFailPoint(**each) for each in value.get("own_fail_points", ())),
                     "windows": WindowsView.from_json(value.get("windows", WindowsView().to_json())),
                     "container": _container(value.get("container")),
+                    "pod": None if value.get("pod") is None else Pod.from_json(value["pod"]),
                     "load_failure": None if value["load_failure"] is None else _provocation(value["load_failure"]),
                     "fatal": None if value["fatal"] is None else _fatal_from_json(value["fatal"]),
                 }
