@@ -67,7 +67,7 @@ class SignalFault:
         except ProcessLookupError:
             return self._proof(before, before, proven=False, because="the main process had ended before the signal")
         sent = time.monotonic()
-        taken = _wait_taken(instance, number)
+        taken = wait_taken(instance, number)
         exited = instance.exit_status()
         proven = taken is not None
         return self._proof(
@@ -93,7 +93,7 @@ def _describe_main(instance: Instance) -> dict[str, Any]:
     return {"pid": instance.pid, "is": kind, "note": sentence}
 
 
-def _wait_taken(instance: Instance, number: int) -> float | None:
+def wait_taken(instance: Instance, number: int) -> float | None:
     """When the signal was no longer pending; None when it still is after `TAKEN_WITHIN` seconds."""
     until = time.monotonic() + TAKEN_WITHIN
     while _pending(instance, number):

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from drainproof.load.engine.book import Attempt, Book, Counter
+from drainproof.load.engine.cookies import Cookies
 from drainproof.load.engine.deadlines import Limits
 from drainproof.load.engine.http import Connection
 from drainproof.load.engine.template import Template
 
 
 class Client:
-    """Makes the requests of one stream.
+    """Makes the requests of one stream, or of one session of it.
 
     With `reuse` a connection goes back to the pool after an answer that allows it, and the one that came back last is
     taken first. A pooled connection that the target has closed is replaced before anything is sent on it. Without
-    `reuse` each request has a connection of its own, which is closed after the answer.
+    `reuse` each request has a connection of its own, which is closed after the answer. A client that is a session keeps
+    the cookies that it is given, and sends them back.
     """
 
     def __init__(
@@ -25,6 +27,7 @@ class Client:
         address: tuple[str, int],
         limits: Limits,
         reuse: bool,
+        session: int | None = None,
     ) -> None:
         self._book = book
         self._counter = counter
@@ -33,12 +36,17 @@ class Client:
         self._limits = limits
         self._reuse = reuse
         self._pool: list[Connection] = []
+        self._session = session
+        self._cookies = None if session is None else Cookies(host=address[0], port=address[1])
 
     def request(self, due: float | None = None) -> Attempt:
         """Makes one attempt and writes it down. Returns when it is over, whatever became of it; never raises."""
         attempt = self._book.issue(self._counter, self._template, due)
         connection = self._take()
-        connection.carry(attempt, self._template.render(attempt.token))
+        if self._cookies is None:
+            connection.carry(attempt, self._template.render(attempt.token))
+        else:
+            self._carry_with_cookies(connection, attempt, self._cookies)
         if connection.reusable and self._reuse:
             self._pool.append(connection)
         else:
@@ -50,6 +58,13 @@ class Client:
         """Closes the pooled connections."""
         while self._pool:
             self._pool.pop().close()
+
+    def _carry_with_cookies(self, connection: Connection, attempt: Attempt, cookies: Cookies) -> None:
+        attempt.session, attempt.cookies = self._session, []
+        path = self._template.path
+        connection.carry(attempt, self._template.render(attempt.token, cookies.header(path)))
+        if attempt.cookies:
+            cookies.take(path, attempt.cookies)
 
     def _take(self) -> Connection:
         while self._pool:
