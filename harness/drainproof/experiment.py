@@ -105,8 +105,8 @@ class Experiment(Protocol):
         `load`: streams that run side by side; `faults`: in order, each at its moment; `given`: what holds from the
         launch on (a start method that is set, a failure that waits to be reached) and is proven when the observation is
         over; `workers`: how many the target is started with; `observe`: what happens after the last fault (default:
-        until it is gone); `restart`: start it once more on the same ports when it is gone; `behind`: what stands in front
-        of two instances of it, and gets the load. Raises Unsupported, Inconclusive, LaunchError or HarnessError.
+        until it is gone); `restart`: start it once more on the same ports when it is gone; `behind`: what stands in
+        front of two instances of it, and gets the load. Raises Unsupported, Inconclusive, LaunchError or HarnessError.
         """
 
 
@@ -324,12 +324,7 @@ class _Run:
         """Runs all steps. `cleanup` outlives them and ends whatever they started, in reverse order."""
         bench, record = self.bench, self.recorder.event
         cleanup.callback(self._release)
-        if self.behind is not None:
-            self.behind.require()
-        if self._ordinary_start:
-            self._spare_a_hopeless_start()
-        if self.given:
-            self._require_an_ordinary_start()
+        self._require_what_it_takes()
         for fault in (*self.given, *(injection.fault for injection in self.faults)):
             fault.prepare(bench)
         bench.install_shim()
@@ -344,22 +339,14 @@ class _Run:
         conditions = [fault.arm(bench) for fault in self.given]
         try:
             if self._expects_to_serve:
-                self._start_up()
-                if self.behind is not None:
-                    self.progress("starting a second one, and the load balancer")
-                    bench.fleet = self.behind.set_up(bench)
-                self._load(cleanup)
+                self._serve(cleanup)
             self._inject()
             self.progress("observing")
             self.observer.observe(bench, since=bench.last)
             record("observed")
         finally:
             self._prove(conditions)
-        if bench.load is not None:
-            bench.load.stop(grace=1.0 if instance.exit_status() is not None else 0.0)
-            record("load_stopped")
-        if bench.fleet is not None:
-            bench.fleet.end()
+        self._stop_load()
         if instance.wait_gone(until=time.monotonic()) is None:
             record("ended_by_harness")
             instance.end_processes()
@@ -375,6 +362,31 @@ class _Run:
         if self.restart:
             self._start_again(cleanup)
         record("end")
+
+    def _require_what_it_takes(self) -> None:
+        """Raises what says that this experiment cannot be made."""
+        if self.behind is not None:
+            self.behind.require()
+        if self._ordinary_start:
+            self._spare_a_hopeless_start()
+        if self.given:
+            self._require_an_ordinary_start()
+
+    def _serve(self, cleanup: ExitStack) -> None:
+        """Waits until it serves, behind what it is to serve, and puts the load on it."""
+        self._start_up()
+        if self.behind is not None:
+            self.progress("starting a second one, and the load balancer")
+            self.bench.fleet = self.behind.set_up(self.bench)
+        self._load(cleanup)
+
+    def _stop_load(self) -> None:
+        bench = self.bench
+        if bench.load is not None:
+            bench.load.stop(grace=1.0 if bench.running.exit_status() is not None else 0.0)
+            self.recorder.event("load_stopped")
+        if bench.fleet is not None:
+            bench.fleet.end()
 
     @property
     def _expects_to_serve(self) -> bool:

@@ -13,6 +13,7 @@ from drainproof.load.ledger import RequestRecord
 from drainproof.probes.balancer import PROBE
 from drainproof.probes.history import State
 from drainproof.scenario import Evidence, Inconclusive
+from drainproof.target.balancer import NO_SERVER
 
 LATE_AFTER = 5
 """Health checks that the balancer may be late to see what every client can see, before it is what was starved."""
@@ -84,8 +85,12 @@ def how(losses: RequestSet) -> dict[str, int]:
 
 
 def _how(record: RequestRecord) -> str:
-    what = f"{record.cause} while {record.phase}" if record.cause else str(record.wrong or record.status)
-    return what + (f" ({record.answered_by})" if record.answered_by else "")
+    what = f"{record.cause} while {record.phase}" if record.cause else f"status {record.status}"
+    if record.cause is None and record.status is not None and record.status < 400:
+        what = str(record.wrong)
+    if record.answered_by == NO_SERVER:
+        return f"{what}, no server was in rotation"
+    return what + (f" of server {record.answered_by}" if record.answered_by else "")
 
 
 def doubts(evidence: Evidence) -> list[str]:
@@ -165,9 +170,11 @@ def sessions_on(evidence: Evidence, stream: str, moment: float) -> dict[str, set
 def require_sound(evidence: Evidence, losses: RequestSet) -> None:
     """Raises Inconclusive where a loss may not be the target's doing."""
     begin = float(evidence.fault["t"])
-    earlier = evidence.requests.where(lambda j: j.record.end <= begin and j.fate not in ("right", "unfinished"))
+    earlier = evidence.requests.where(
+        lambda j: j.record.end <= begin and j.fate == "wrong" and j.record.answered_by != NO_SERVER
+    )
     if losses and earlier:
-        raise Inconclusive(f"{len(earlier)} requests got no right answer before the first stop signal either")
+        raise Inconclusive(f"{len(earlier)} requests were answered wrongly before the first stop signal as well")
     if losses and (why := doubts(evidence)):
         raise Inconclusive(f"requests were lost, but {why[0]}: this machine was too busy")
 

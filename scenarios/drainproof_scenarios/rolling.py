@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from drainproof.evidence import RequestSet
 from drainproof.scenario import (
     Evidence,
     Experiment,
     Inconclusive,
+    Stream,
     UntilServed,
     at_steady_state,
     behind_balancer,
@@ -27,7 +29,7 @@ SESSIONS = 8
 """Clients with cookies of their own."""
 
 
-def _load(experiment: Experiment) -> list[object]:
+def _load(experiment: Experiment) -> list[Stream]:
     return [
         steady(rate=20, connections="new"),
         steady(rate=20, connections="reuse"),
@@ -51,8 +53,8 @@ def nothing_is_lost(evidence: Evidence, facts: Facts) -> None:
     assert not losses, f"{len(losses)} of {len(during)} requests were lost by a rolling restart: {_most(losses)}"
 
 
-def _most(losses: object) -> str:
-    counted = _rolling.how(losses)  # type: ignore[arg-type]
+def _most(losses: RequestSet) -> str:
+    counted = _rolling.how(losses)
     return ", ".join(f"{what} ({count})" for what, count in list(counted.items())[:3])
 
 
@@ -62,7 +64,7 @@ class TestRoundRobin:
     @pytest.fixture(scope="class")
     @classmethod
     def evidence(cls, experiment: Experiment) -> Evidence:
-        """The experiment: new and kept connections at a steady rate, slow requests in flight, and one after the other."""
+        """The experiment: new and kept connections at a steady rate, slow requests in flight, then the restarts."""
         return experiment.run(
             load=_load(experiment),
             faults=[at_steady_state(rolling_restart())],

@@ -2,7 +2,7 @@
 
 Each step is what an orchestrator does: it waits until all servers are in rotation, sends the stop signal, waits until
 the process is gone (and sends SIGKILL when its grace period is over), starts a new one on the same port, waits until it
-is ready and the balancer sends requests there again. Nobody tells the balancer: it learns from the readiness path alone.
+is ready and the balancer sends requests there again. Nobody tells the balancer: it learns from the readiness path.
 
 What proves it? For each server, that it had requests of the balancer in hand when the signal came (the balancer's own
 count), that the signal was taken, that the process ended, and that the balancer had it in rotation before. A step that

@@ -1,6 +1,6 @@
 """Asks a load balancer again and again what it thinks of its servers, and writes what it says to the evidence.
 
-Written as health probes are: `{"t0", "t", "probe": "balancer", "path": SERVER, "value": {"up", "check", "code"}}`, both
+Written as health probes are: `{"t0", "t", "probe": "balancer", "path": SERVER, "value": {"up", "check"}}`, both
 sides of each change and once a second while nothing changes; `history` reads it back.
 """
 
@@ -36,11 +36,6 @@ class State(Protocol):
     @property
     def check(self) -> str:
         """How its last health check ended."""
-        ...
-
-    @property
-    def code(self) -> int | None:
-        """The status that it was answered with."""
         ...
 
 
@@ -86,8 +81,8 @@ class BalancerWatch:
                 t = time.monotonic()
                 for name, channel in self._channels.items():
                     state = states[name]
-                    # While a server is up the last check tells nothing new: "in progress" comes and goes in it.
-                    value = {"up": state.up} if state.up else {"up": False, "check": state.check, "code": state.code}
+                    # While a server is up, how its last check ended tells nothing new.
+                    value = {"up": True} if state.up else {"up": False, "check": state.check}
                     channel.see(t0=t0, t=t, identity=value, value=value)
                 self._stop.wait(EVERY)
         except BaseException as error:  # stop() raises it again

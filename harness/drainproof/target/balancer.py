@@ -4,13 +4,13 @@ What it does with a request, and why:
     It asks each server's readiness path every `CHECK_EVERY` seconds and believes one answer: a server that says that it
     is not ready gets no further request, and what it has in hand it may finish. That is faster than anybody's balancer
     in production, so a loss behind this one is a loss behind those as well.
-    Where a *connection* fails, the request goes to another server (`option redispatch`, `retry-on conn-failure`): it has
-    never left, so that is safe for every request, and it is what balancers do by default.
-    Where a connection is lost after the request has left, it is lost. `retry-on empty-response` (or a status) would send
-    it again: it hides exactly the losses that are looked for, and is dangerous for requests that must not be done twice.
-    `on-marked-down shutdown-sessions` would cut what a draining server still answers: then we had lost it, not the
-    server. `observe layer4` would mark servers down by failed connections: then "down" did not mean any more that the
-    server has said so.
+    Where a *connection* fails, the request goes to another server (`option redispatch`, `retry-on conn-failure`): it
+    has never left, so that is safe for every request, and it is what balancers do by default.
+    Where a connection is lost after the request has left, it is lost. `retry-on empty-response` (or a status) would
+    send it again: it hides exactly the losses that are looked for, and is dangerous for requests that must not be done
+    twice. `on-marked-down shutdown-sessions` would cut what a draining server still answers: then we had lost it, not
+    the server. `observe layer4` would mark servers down by failed connections: then "down" did not mean any more that
+    the server has said so.
 docs/explanation/rolling-restarts.md has the whole story.
 """
 
@@ -38,6 +38,9 @@ ALSO_IN = ("/usr/sbin", "/usr/local/sbin", "/sbin")
 
 SERVICE = "service"
 """The name of the proxy in its configuration."""
+
+NO_SERVER = "<NOSRV>"
+"""What it says where it had no server for a request."""
 
 COOKIE = "drainproof-server"
 """The session cookie that the balancer inserts where sessions are to be kept."""
@@ -113,7 +116,7 @@ def configuration(
     lines = [
         "global",
         "    nbthread 1",
-        "    maxconn 2000",
+        "    maxconn 400",  # no more than an ordinary limit on descriptors allows
         "    log stdout format raw local0 info",
         f"    stats socket {admin} mode 600 level admin",
         "",
