@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from drainproof.fleet import Fleet
 from drainproof.load.driver import LoadRun
 from drainproof.load.plan import Request, Stream
+from drainproof.probes.sockets import HERE, Namespace
 from drainproof.recorder import SHIM
 from drainproof.shim.session import INSIDE, ShimSession
 from drainproof.target import placeholders
@@ -83,6 +84,11 @@ class Bench:
             return self.fleet.port
         found = next((r for r in self.target.requests if r.name == stream.request), None)
         return self.port if found is None else self.ports[found.port]
+
+    @property
+    def sockets(self) -> Namespace:
+        """Where the connections of the load end: with the target, or with the balancer in front of it."""
+        return self.running.sockets if self.fleet is None else HERE
 
     def requests_in_load(self) -> list[Request]:
         """The requests that the streams send."""
