@@ -19,6 +19,7 @@ from drainproof.load.plan import Expectation, Protocol, Request
 from drainproof.target import placeholders
 from drainproof.target.container_spec import ContainerSpec
 from drainproof.target.modes import LaunchMode
+from drainproof.target.systemd_spec import SystemdSpec
 from drainproof.target.windows import BREAK, WindowsView
 
 SecondSignal = Literal["ignored", "forces_exit"]
@@ -111,6 +112,8 @@ class Target:
     launch: LaunchMode = "process"
     container: ContainerSpec | None = None
     """How it is run in a container; None where the manifest does not say."""
+    systemd: SystemdSpec | None = None
+    """How it is stopped and restarted as a unit; None in the other launch modes."""
     folder: Path
     """The manifest's folder, absolute: what `{folder}` stands for."""
     manifest: Path | None
@@ -225,6 +228,7 @@ class Target:
             "own_fail_points": [asdict(point) for point in self.own_fail_points],
             "windows": self.windows.to_json(),
             "container": None if self.container is None else self.container.to_json(),
+            "systemd": None if self.systemd is None else self.systemd.to_json(),
             "load_failure": None
             if self.load_failure is None
             else {**asdict(self.load_failure), "arguments": list(self.load_failure.arguments)},
@@ -255,6 +259,7 @@ class Target:
                     "own_fail_points": tuple(OwnFailPoint(**each) for each in value.get("own_fail_points", ())),
                     "windows": WindowsView.from_json(value.get("windows", WindowsView().to_json())),
                     "container": _container(value.get("container")),
+                    "systemd": None if not value.get("systemd") else SystemdSpec.from_json(value["systemd"]),
                     "load_failure": None if value["load_failure"] is None else _provocation(value["load_failure"]),
                     "fatal": None if value["fatal"] is None else _fatal_from_json(value["fatal"]),
                 }
