@@ -25,6 +25,7 @@ from drainproof.target.abandoned import remove_abandoned
 from drainproof.target.description import Target
 from drainproof.target.launcher import Launcher
 from drainproof.target.process import ProcessLauncher
+from drainproof.target.systemd import SystemdLauncher
 
 TARGET = "target.json"
 """In the root of the evidence: the target as resolved, for judging without its folder."""
@@ -151,7 +152,7 @@ def _launcher(target: Target, progress: Callable[[str], None]) -> Launcher:
         from drainproof.target.container.launcher import ContainerLauncher  # noqa: PLC0415 - only such a run pays for it
 
         return ContainerLauncher(target=target, progress=progress)
-    return ProcessLauncher()
+    return SystemdLauncher() if target.launch == "systemd" else ProcessLauncher()
 
 
 class _Nothing:

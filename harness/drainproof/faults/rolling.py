@@ -19,7 +19,7 @@ from typing import Any
 
 from drainproof.errors import HarnessError, LaunchError
 from drainproof.faults.bench import Bench, Trigger
-from drainproof.faults.signals import wait_taken
+from drainproof.faults.signals import send, wait_taken
 from drainproof.fleet import SEEN_UP_WITHIN, Fleet, Member
 from drainproof.observe import MARGIN
 from drainproof.probes import processes
@@ -84,7 +84,7 @@ def _restart(bench: Bench, fleet: Fleet, member: Member, name: str) -> dict[str,
     try:
         step["disposition"] = processes.signal_state(pid=old.pid).disposition(number)
         step["t"] = time.monotonic()
-        old.send(number)
+        send(bench, old, number)
     except ProcessLookupError:
         return {**step, "trouble": "its main process had ended before the signal"}
     step["taken"] = wait_taken(old, number)

@@ -24,6 +24,9 @@ Result = Literal["success", "exit-code", "signal", "timeout"]
 KILL_MODES: tuple[KillMode, ...] = get_args(KillMode)
 RESTARTS: tuple[Restart, ...] = get_args(Restart)
 
+KILLED = "unit_killed"
+"""The event that says that the emulated systemd has sent its final signal."""
+
 CLEAN_SIGNALS = frozenset({"SIGHUP", "SIGINT", "SIGTERM", "SIGPIPE"})
 """Signals that a service may die of and count as having ended in order."""
 
