@@ -239,7 +239,7 @@ def behind_balancer(*, sticky: bool = False) -> BehindBalancer:
 
 
 def rolling_restart(signal: str | None = None) -> RollingRestart:
-    """Restarts the instances behind the balancer one after the other; by the first stop signal, or by `signal`."""
+    """Restarts the instances behind the balancer one after the other; by their stop signal, or by `signal`."""
     return RollingRestart(signal=signal)
 
 

@@ -34,7 +34,7 @@ DIES_WITHIN = 10.0
 
 @dataclass(frozen=True, kw_only=True)
 class RollingRestart:
-    """Restarts every instance of the fleet in turn, by `signal`; None: the first stop signal of the policy."""
+    """Restarts every instance of the fleet in turn, by `signal`; None: the one that whoever runs them sends."""
 
     signal: str | None = None
 
@@ -56,7 +56,7 @@ class RollingRestart:
         return lambda: self._roll(bench, fleet)
 
     def _roll(self, bench: Bench, fleet: Fleet) -> dict[str, Any]:
-        name = self.signal or bench.target.policy.stop_signals[0]
+        name = self.signal or _stop_signal(bench)
         steps = []
         for member in fleet.members.values():
             steps.append(_restart(bench, fleet, member, name))
@@ -71,6 +71,12 @@ class RollingRestart:
             "proven": not trouble,
             "because": "; ".join(trouble) or f"{len(steps)} servers with requests in hand were stopped by {name}",
         }
+
+
+def _stop_signal(bench: Bench) -> str:
+    """The signal of whoever runs the instances; for a bare process, the first that it declares."""
+    target = bench.target
+    return target.policy.stop_signals[0] if target.launch == "process" else bench.running.stop_signal
 
 
 def _restart(bench: Bench, fleet: Fleet, member: Member, name: str) -> dict[str, Any]:

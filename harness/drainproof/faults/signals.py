@@ -35,8 +35,7 @@ STOP = "STOPSIGNAL"
 
 @dataclass(frozen=True, kw_only=True)
 class SignalFault:
-    """Sends `signal` (by name, or `STOP`) to the target's main process or to its process group."""
-    """Sends `signal` (by name) to the target's main process, to its process group or to its unit."""
+    """Sends `signal` (by name, or `STOP`) to the target's main process, to its process group or to its unit."""
 
     signal: str
     recipient: Recipient = "main"

@@ -274,7 +274,7 @@ def _as_unit(manifest: Manifest, folder: Path, *, policy: Policy) -> dict[str, A
 
 
 def _unit_policy(policy: Policy, table: PolicyTable, spec: SystemdSpec) -> Policy:
-    """The promises of a unit: KillSignal= is its stop signal, TimeoutStopSec= its grace period unless it is infinite."""
+    """The promises of a unit: KillSignal= is its stop signal, TimeoutStopSec= its grace period unless infinite."""
     change = table.systemd
     name = spec.kill_signal
     codes = (change and change.exit_codes) or table.exit_codes.get(name)

@@ -54,6 +54,11 @@ class SystemdInstance(ProcessInstance):
         """That it is emulated, and by which rules it is stopped."""
         return {"systemd": "emulated", **self.spec.to_json()}
 
+    @property
+    def stop_signal(self) -> str:
+        """KillSignal=."""
+        return self.spec.kill_signal
+
     def send_unit(self, signum: int, *, record: Callable[..., None]) -> list[int]:
         """Sends a signal to the unit; returns who got it. Raises ProcessLookupError where its main process has ended.
 
