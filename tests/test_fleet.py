@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 from drainproof import fleet
-from drainproof.errors import Unsupported
+from drainproof.errors import Inconclusive, Unsupported
 from drainproof.evidence import Evidence
 from drainproof.laboratory import Archive, Laboratory
 from drainproof.load.plan import Request
@@ -110,6 +110,23 @@ def test_a_server_that_does_not_come_back_fails(tmp_path: Path) -> None:
     assert evidence.fault["proven"] and len(evidence.fault["steps"]) == 1
     with pytest.raises(AssertionError, match=r"(?s)server a did not come back on its port: ExitedEarly.*start twice"):
         rolling.nothing_is_lost(evidence, Facts())
+
+
+def test_one_that_is_not_back_in_time_leaves_it_open(tmp_path: Path) -> None:
+    """A busy machine may be the reason: the same goes for every start."""
+    slow = f'if [ -e "$0$1" ]; then set -- $1 not-ready; fi; touch "$0$1"; exec {sys.executable} {TINY} "$@"'
+    target = tiny(command=("sh", "-c", slow, str(tmp_path / "mark-"), "{port}"), start_deadline=8.0)
+    evidence = roll(target, tmp_path / "evidence")
+    with pytest.raises(
+        Inconclusive, match=r"server a: the new instance was not there in time: .* not ready within 8 s"
+    ):
+        rolling.nothing_is_lost(evidence, Facts())
+
+
+def test_a_second_instance_that_does_not_come_up_leaves_it_open(tmp_path: Path) -> None:
+    one = f'if [ -e "$0" ]; then echo "there is one already"; exit 3; fi; touch "$0"; exec {sys.executable} {TINY} $1'
+    with pytest.raises(Inconclusive, match=r"(?s)second instance does not come up beside the first.*is one already"):
+        roll(tiny(command=("sh", "-c", one, str(tmp_path / "mark"), "{port}")), tmp_path / "evidence")
 
 
 def test_a_server_that_does_not_go_is_killed_when_its_grace_period_is_over(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from drainproof.errors import HarnessError, Unsupported
+from drainproof.errors import HarnessError, Inconclusive, LaunchError, Unsupported
 from drainproof.load.plan import Request
 from drainproof.probes.balancer import BalancerWatch
 from drainproof.probes.sampler import Sampler
@@ -73,7 +73,7 @@ class BehindBalancer:
     def set_up(self, bench: Bench) -> Fleet:
         """Launches the second instance and the balancer, and returns when it sends requests to both.
 
-        Raises LaunchError where the second instance does not come up, HarnessError where the balancer does not.
+        Raises Inconclusive where the second instance does not come up, HarnessError where the balancer does not.
         """
         fleet = Fleet(bench=bench)
         bench.cleanup.append(fleet.abandon)
@@ -120,8 +120,7 @@ class Fleet:
         bench = self.bench
         self.members[FIRST] = Member(name=FIRST, ports=bench.ports, instance=bench.running)
         ports = self._reserve(bench.target.ports)
-        self.members[SECOND] = second = Member(name=SECOND, ports=ports, instance=self._launch(SECOND, ports, 1))
-        self._await_ready(second)
+        second = self._second(ports)
         watch = Sampler(instance=second.instance, target=bench.target, write=self._write_second)
         watch.start()
         self._watches.append(watch)
@@ -143,6 +142,15 @@ class Fleet:
         if not self._balancer.wait_up(self.members, until=time.monotonic() + SEEN_UP_WITHIN):
             raise HarnessError(f"the balancer does not see both servers up: {self._balancer.states()}")
         bench.record("balancer", port=self.port, members={m.name: dict(m.ports) for m in self.members.values()})
+
+    def _second(self, ports: Mapping[str, int]) -> Member:
+        """Launches the second instance. Raises Inconclusive where it does not come up beside the first one."""
+        try:
+            self.members[SECOND] = second = Member(name=SECOND, ports=ports, instance=self._launch(SECOND, ports, 1))
+            self._await_ready(second)
+        except LaunchError as error:
+            raise Inconclusive(f"a second instance does not come up beside the first one: {error}") from error
+        return second
 
     def replace(self, member: Member) -> float:
         """Launches a new instance in the place of one that is gone; returns when it served.

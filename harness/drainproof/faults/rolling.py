@@ -6,8 +6,9 @@ is ready and the balancer sends requests there again. Nobody tells the balancer:
 
 What proves it? For each server, that it had requests of the balancer in hand when the signal came (the balancer's own
 count), that the signal was taken, that the process ended, and that the balancer had it in rotation before. A step that
-was not made (the balancer never saw the server come back) makes the proof incomplete, unless it is the server's own
-doing that it does not come back: that is what the step says then, and the check fails for it.
+was not made (the balancer never saw the server come back, the new instance was not ready in time) makes the proof
+incomplete, unless it is the server's own doing that it does not come back: it ended, or is ready and does not serve.
+That is what the step says then, and the check fails for it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from drainproof.errors import HarnessError, LaunchError
+from drainproof.errors import HarnessError, LaunchError, NeverReadyNeverExits, NotReadyInTime
 from drainproof.faults.bench import Bench, Trigger
 from drainproof.faults.signals import send, wait_taken
 from drainproof.fleet import SEEN_UP_WITHIN, Fleet, Member
@@ -99,6 +100,8 @@ def _restart(bench: Bench, fleet: Fleet, member: Member, name: str) -> dict[str,
     step |= _end(bench, member, since=step["t"])
     try:
         step["ready"] = fleet.replace(member)
+    except (NotReadyInTime, NeverReadyNeverExits) as error:  # a busy machine may be the reason
+        return {**step, "trouble": f"the new instance was not there in time: {error}"}
     except LaunchError as error:
         return {**step, "not_back": f"{type(error).__name__}: {error}"}
     if not fleet.balancer.wait_up([member.name], until=time.monotonic() + SEEN_UP_WITHIN):
