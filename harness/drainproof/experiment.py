@@ -27,6 +27,7 @@ from drainproof.errors import (
 from drainproof.evidence import Evidence
 from drainproof.faults.bench import Bench, Fault, Injection, Trigger
 from drainproof.faults.signals import SignalFault
+from drainproof.fleet import Front
 from drainproof.load.driver import LoadEngine
 from drainproof.load.plan import Plan, Request, SlowWriter, Stream
 from drainproof.load.plan import Protocol as Wire
@@ -97,14 +98,15 @@ class Experiment(Protocol):
         workers: int = 1,
         observe: Observer | None = None,
         restart: bool = False,
+        behind: Front | None = None,
     ) -> Evidence:
         """Runs the experiment and returns its evidence.
 
         `load`: streams that run side by side; `faults`: in order, each at its moment; `given`: what holds from the
         launch on (a start method that is set, a failure that waits to be reached) and is proven when the observation is
         over; `workers`: how many the target is started with; `observe`: what happens after the last fault (default:
-        until it is gone); `restart`: start it once more on the same ports when it is gone. Raises Unsupported,
-        Inconclusive, LaunchError or HarnessError.
+        until it is gone); `restart`: start it once more on the same ports when it is gone; `behind`: what stands in
+        front of two instances of it, and gets the load. Raises Unsupported, Inconclusive, LaunchError or HarnessError.
         """
 
 
@@ -114,6 +116,18 @@ def resolve_load(load: Sequence[Stream], target: Target) -> tuple[Stream, ...]:
         stream if stream.request is None else replace(stream, request=_request_for(stream, target).name)
         for stream in load
     )
+
+
+def check(
+    target: Target, *, load: Sequence[Stream], faults: Sequence[Fault], behind: Front | None
+) -> tuple[Stream, ...]:
+    """The load with its requests. Raises Unsupported where something of all this does not apply to the target."""
+    for fault in faults:
+        fault.check(target)
+    streams = resolve_load(load, target)
+    if behind is not None:
+        behind.check(target, tuple(r for r in target.requests if any(s.request == r.name for s in streams)))
+    return streams
 
 
 def _request_for(stream: Stream, target: Target) -> Request:
@@ -197,17 +211,16 @@ class LiveExperiment:
         workers: int = 1,
         observe: Observer | None = None,
         restart: bool = False,
+        behind: Front | None = None,
     ) -> Evidence:
         """See `Experiment.run`."""
-        for fault in (*given, *(injection.fault for injection in faults)):
-            fault.check(self.target)
-        streams = resolve_load(load, self.target)
+        streams = check(self.target, load=load, faults=(*given, *(i.fault for i in faults)), behind=behind)
         observer = observe or UntilGone()
         self.folder = self._folder
         attempt = 0
         while True:
             attempt += 1
-            self._attempt(streams, faults, given, workers, observer, restart=restart)
+            self._attempt(streams, faults, given, workers, observer, restart=restart, behind=behind)
             trouble = Evidence(self._folder)
             if attempt >= _attempts() or not (trouble.missed() or trouble.starvation()):
                 break
@@ -230,6 +243,7 @@ class LiveExperiment:
         observer: Observer,
         *,
         restart: bool,
+        behind: Front | None,
     ) -> None:
         with Recorder(folder=self._folder) as recorder, ExitStack() as cleanup:
             ports = cleanup.enter_context(reserve(names=self.target.ports))
@@ -239,6 +253,7 @@ class LiveExperiment:
                 workers=workers,
                 ports=dict(ports),
                 record=recorder.event,
+                sample=recorder.sample,
                 launcher=self._facilities.launcher,
                 usual_start=self._facilities.usual_start,
                 streams=streams,
@@ -253,6 +268,7 @@ class LiveExperiment:
                 faults=[{"moment": i.moment.describe(), **i.fault.describe()} for i in faults],
                 given=[fault.describe() for fault in given],
                 observe=observer.describe(),
+                behind=None if behind is None else behind.describe(),
                 versions=self._facilities.versions,
             )
             try:
@@ -263,6 +279,7 @@ class LiveExperiment:
                     given=given,
                     observer=observer,
                     restart=restart,
+                    behind=behind,
                     facilities=self._facilities,
                     progress=self._progress,
                 ).go(cleanup)
@@ -299,6 +316,7 @@ class _Run:
     given: Sequence[Fault]
     observer: Observer
     restart: bool
+    behind: Front | None
     facilities: Facilities
     progress: Callable[[str], None]
 
@@ -306,10 +324,7 @@ class _Run:
         """Runs all steps. `cleanup` outlives them and ends whatever they started, in reverse order."""
         bench, record = self.bench, self.recorder.event
         cleanup.callback(self._release)
-        if self._ordinary_start:
-            self._spare_a_hopeless_start()
-        if self.given:
-            self._require_an_ordinary_start()
+        self._require_what_it_takes()
         for fault in (*self.given, *(injection.fault for injection in self.faults)):
             fault.prepare(bench)
         bench.install_shim()
@@ -324,17 +339,14 @@ class _Run:
         conditions = [fault.arm(bench) for fault in self.given]
         try:
             if self._expects_to_serve:
-                self._start_up()
-                self._load(cleanup)
+                self._serve(cleanup)
             self._inject()
             self.progress("observing")
             self.observer.observe(bench, since=bench.last)
             record("observed")
         finally:
             self._prove(conditions)
-        if bench.load is not None:
-            bench.load.stop(grace=1.0 if instance.exit_status() is not None else 0.0)
-            record("load_stopped")
+        self._stop_load()
         if instance.wait_gone(until=time.monotonic()) is None:
             record("ended_by_harness")
             instance.end_processes()
@@ -350,6 +362,31 @@ class _Run:
         if self.restart:
             self._start_again(cleanup)
         record("end")
+
+    def _require_what_it_takes(self) -> None:
+        """Raises what says that this experiment cannot be made."""
+        if self.behind is not None:
+            self.behind.require()
+        if self._ordinary_start:
+            self._spare_a_hopeless_start()
+        if self.given:
+            self._require_an_ordinary_start()
+
+    def _serve(self, cleanup: ExitStack) -> None:
+        """Waits until it serves, behind what it is to serve, and puts the load on it."""
+        self._start_up()
+        if self.behind is not None:
+            self.progress("starting a second one, and the load balancer")
+            self.bench.fleet = self.behind.set_up(self.bench)
+        self._load(cleanup)
+
+    def _stop_load(self) -> None:
+        bench = self.bench
+        if bench.load is not None:
+            bench.load.stop(grace=1.0 if bench.running.exit_status() is not None else 0.0)
+            self.recorder.event("load_stopped")
+        if bench.fleet is not None:
+            bench.fleet.end()
 
     @property
     def _expects_to_serve(self) -> bool:
@@ -396,7 +433,7 @@ class _Run:
 
     def _launch(self, tmp: Path) -> Instance:
         self.progress("starting")
-        instance = self._spawn(output=self.recorder.folder / OUTPUT, tmp=tmp)
+        instance = self.bench.launch(output=self.recorder.folder / OUTPUT, tmp=tmp)
         self.bench.instance = instance
         self.recorder.event("launch", t=instance.started, pid=instance.pid, **instance.describe())
         self.bench.last = instance.started
@@ -431,9 +468,9 @@ class _Run:
         policy = bench.target.policy
         longest = max((r.duration for r in bench.target.requests if r.duration != float("inf")), default=0.0)
         plan = Plan(
-            host=bench.running.host,
-            port=bench.port,
-            ports=bench.ports,
+            host=bench.running.host if bench.fleet is None else bench.fleet.balancer.host,
+            port=bench.port if bench.fleet is None else bench.fleet.port,
+            ports=bench.ports if bench.fleet is None else {"http": bench.fleet.port},
             requests=bench.target.requests,
             streams=bench.streams,
             deadline=policy.grace_period + policy.settle_time + longest + 30.0,
@@ -459,7 +496,7 @@ class _Run:
             record("restart", ready=None, because="the first instance did not end by itself")
             return
         self.progress("starting again on the same port")
-        again = self._spawn(output=self.recorder.folder / RESTART_OUTPUT)
+        again = self.bench.launch(output=self.recorder.folder / RESTART_OUTPUT)
         cleanup.callback(again.end)
         try:
             serving = await_ready(target=self.bench.target, instance=again, record=_nowhere)
@@ -468,17 +505,6 @@ class _Run:
         else:
             record("restart", ready=True, because="", seconds=serving - again.started)
         again.end()
-
-    def _spawn(self, *, output: Path, tmp: Path | None = None) -> Instance:
-        bench = self.bench
-        return self.facilities.launcher.launch(
-            target=bench.target,
-            ports=bench.ports,
-            workers=bench.workers,
-            changes=bench.changes,
-            output=output,
-            tmp=tmp,
-        )
 
 
 def _nowhere(_event: str, **_values: Any) -> None:

@@ -14,8 +14,9 @@ from typing import Any, Protocol
 
 from drainproof.errors import DrainproofError, HarnessError, Inconclusive, UserError
 from drainproof.evidence import Evidence
-from drainproof.experiment import Experiment, Facilities, LiveExperiment, conclude, resolve_load
+from drainproof.experiment import Experiment, Facilities, LiveExperiment, check, conclude
 from drainproof.faults.bench import Fault, Injection
+from drainproof.fleet import Front
 from drainproof.load.driver import LoadEngine
 from drainproof.load.plan import Stream
 from drainproof.observe import Observer
@@ -24,6 +25,7 @@ from drainproof.target.abandoned import remove_abandoned
 from drainproof.target.description import Target
 from drainproof.target.launcher import Launcher
 from drainproof.target.process import ProcessLauncher
+from drainproof.target.systemd import SystemdLauncher
 
 TARGET = "target.json"
 """In the root of the evidence: the target as resolved, for judging without its folder."""
@@ -150,7 +152,7 @@ def _launcher(target: Target, progress: Callable[[str], None]) -> Launcher:
         from drainproof.target.container.launcher import ContainerLauncher  # noqa: PLC0415 - only such a run pays for it
 
         return ContainerLauncher(target=target, progress=progress)
-    return ProcessLauncher()
+    return SystemdLauncher() if target.launch == "systemd" else ProcessLauncher()
 
 
 class _Nothing:
@@ -214,11 +216,10 @@ class SavedExperiment:
         workers: int = 1,
         observe: Observer | None = None,
         restart: bool = False,
+        behind: Front | None = None,
     ) -> Evidence:
         """Returns the saved evidence. Raises what ended the experiment then, or Inconclusive if nothing was saved."""
-        for fault in (*given, *(injection.fault for injection in faults)):
-            fault.check(self.target)
-        resolve_load(load, self.target)
+        check(self.target, load=load, faults=(*given, *(i.fault for i in faults)), behind=behind)
         if not self._folder.is_dir():
             raise Inconclusive(f"no evidence was saved for {self._scenario}")
         self.folder = self._folder

@@ -6,6 +6,7 @@ its grace period and some time on top, so that "late" can be told from "never". 
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -115,6 +116,25 @@ class UntilGone:
     def describe(self) -> dict[str, Any]:
         """JSON values for the evidence."""
         return {"kind": "until_gone"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class UntilServed:
+    """Until the load has been served for a while after the fault: for faults after which the service goes on."""
+
+    seconds: float = 1.0
+
+    def observe(self, bench: Bench, *, since: float) -> None:
+        """Looks for `seconds` from now on: a fault may have taken its time."""
+        bench.running.wait_gone(until=time.monotonic())  # raises where its keeper was killed
+        assert bench.load is not None, "nothing is served without a load"
+        until = time.monotonic() + self.seconds
+        with contextlib.suppress(TimeoutError):
+            bench.load.wait_for(lambda _progress: False, until=until)
+
+    def describe(self) -> dict[str, Any]:
+        """JSON values for the evidence."""
+        return {"kind": "until_served"}
 
 
 @dataclass(frozen=True, kw_only=True)

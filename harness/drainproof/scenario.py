@@ -44,10 +44,12 @@ from drainproof.faults.bench import Fault, Injection
 from drainproof.faults.exceptions import ExceptionFault, Fired
 from drainproof.faults.moments import BeforeLaunch, Delay, Listening, ServersSeen, StartUp, SteadyState
 from drainproof.faults.pod import HookState, PodTermination
+from drainproof.faults.rolling import RollingRestart
 from drainproof.faults.signals import Recipient, SignalFault
 from drainproof.faults.start_method import Method, StartMethodSet
 from drainproof.faults.startup import FatalRequest, LoadFailure, PortTaken
 from drainproof.faults.windows import ConsoleEventFault, WindowsLoop
+from drainproof.fleet import BehindBalancer
 from drainproof.load.plan import Closed, Connections, Hold, Idle, Once, Protocol, SlowReader, SlowWriter, Steady, Stream
 from drainproof.observe import (
     Observer,
@@ -55,6 +57,7 @@ from drainproof.observe import (
     UntilGoneOrReplaced,
     UntilGoneOrServing,
     UntilGoneWithoutIdle,
+    UntilServed,
     UntilStarted,
 )
 from drainproof.target.description import Policy, Target
@@ -88,12 +91,14 @@ __all__ = [
     "UntilGoneOrReplaced",
     "UntilGoneOrServing",
     "UntilGoneWithoutIdle",
+    "UntilServed",
     "UntilStarted",
     "after",
     "as_soon_as_it_listens",
     "at_start_up",
     "at_steady_state",
     "before_launch",
+    "behind_balancer",
     "closed",
     "console_event",
     "exception",
@@ -108,6 +113,8 @@ __all__ = [
     "pod_termination",
     "port_taken",
     "requirement",
+    "rolling_restart",
+    "sessions",
     "signal",
     "silent",
     "slow_reader",
@@ -172,6 +179,11 @@ def closed(*, users: int, request: str = FAST, think_time: float = 0.0, name: st
     return Closed(name=name, request=request, users=users, think_time=think_time)
 
 
+def sessions(users: int, *, request: str = FAST, think_time: float = 0.1, name: str = "sessions") -> Closed:
+    """Closed loop: `users` clients, each with a connection and with cookies of its own, which it sends back."""
+    return Closed(name=name, request=request, users=users, think_time=think_time, sessions=True)
+
+
 def idle(count: int, *, request: str = FAST) -> Idle:
     """`count` keep-alive connections, idle after one request each."""
     return Idle(name="idle", request=request, count=count)
@@ -221,6 +233,16 @@ def malformed_requests(*, examples: int = 15, seed: int = 1) -> MalformedRequest
 def vanishing_clients(repetitions: int = 1000, *, rounds: int = 5) -> VanishingClients:
     """Clients that vanish in the middle of their requests, measured after each of `rounds` rounds."""
     return VanishingClients(repetitions=repetitions, rounds=rounds)
+
+
+def behind_balancer(*, sticky: bool = False) -> BehindBalancer:
+    """For `run(behind=…)`: two instances behind HAProxy, which gets the load; `sticky`: with a session cookie."""
+    return BehindBalancer(sticky=sticky)
+
+
+def rolling_restart(signal: str | None = None) -> RollingRestart:
+    """Restarts the instances behind the balancer one after the other; by their stop signal, or by `signal`."""
+    return RollingRestart(signal=signal)
 
 
 def fatal_request() -> FatalRequest:

@@ -62,7 +62,21 @@ def exit_facts(evidence: Evidence) -> dict[str, Any]:
     note = {} if main["is"] == "server" else {"main_process": main["note"]}
     servers = evidence.find("servers") if evidence.workers > 1 else None
     seen = {"serving_processes": len(servers["pids"]), "declared_workers": servers["declared"]} if servers else {}
-    return {"exit_after_s": rounded(evidence.exit_after), **note, **seen}
+    return {"exit_after_s": rounded(evidence.exit_after), **note, **seen, **unit_facts(evidence)}
+
+
+def unit_facts(evidence: Evidence) -> dict[str, Any]:
+    """As a systemd unit (emulated): what its end counts as, and whether it would be started again."""
+    spec, end, killed = evidence.target.systemd, evidence.exit, evidence.unit_killed
+    if spec is None:
+        return {}
+    if killed is not None:
+        return {"unit_result": "timeout", "killed_by_systemd": len(killed["processes"])}
+    if end is None:
+        return {}
+    stopped = evidence.fault.get("signal") == spec.kill_signal
+    restarts = not stopped and spec.restarts(code=end.code, signal_number=end.signal)
+    return {"unit_result": spec.result(code=end.code, signal_number=end.signal), "restarted_by_systemd": restarts}
 
 
 def rounded(value: float | None) -> float | None:

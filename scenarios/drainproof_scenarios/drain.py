@@ -32,7 +32,7 @@ from drainproof.scenario import (
     when_every_worker_served,
 )
 
-from drainproof_scenarios import _drain
+from drainproof_scenarios import _drain, _systemd
 from drainproof_scenarios._facts import Facts, ended, exit_facts, no_debris, rounded
 
 WORTH_ASKING = 0.2
@@ -201,6 +201,7 @@ class TestStopUnderLoad:
         assert evidence.exit.status in allowed, (
             f"exit status {evidence.exit.status}; after {stop_signal} the policy allows {', '.join(map(str, allowed))}"
         )
+        _systemd.ends_in_order(evidence, facts)
 
     @launched("process", "systemd")  # in a container the kernel ends and removes everything together with PID 1
     @requirement("EXIT-3")
@@ -519,6 +520,7 @@ class TestFatalError:
         evidence.require()
         facts(exit_status=evidence.exit and evidence.exit.status)
         _drain.exits_in_grace(evidence, facts)
+        _systemd.is_restarted(evidence, facts)
         assert evidence.exit is not None and evidence.exit.status != 0, (
             "it died of an internal error with exit status 0"
         )

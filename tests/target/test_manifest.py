@@ -29,6 +29,7 @@ from drainproof.target.manifest_models import (
     Start,
 )
 from drainproof.target.manifest_pods import KubernetesTable, PodTable
+from drainproof.target.manifest_systemd import SystemdTable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -711,6 +712,7 @@ def test_the_mistakes_that_the_reference_shows_are_told_so(tmp_path: Path) -> No
     [
         ("## Top of the file", Manifest),
         ("## `[start]`", Start),
+        ("## `[systemd]`", SystemdTable),
         ("## `[health]`", Health),
         ("## `[[request]]`", RequestTable),
         ("### `expect`", Expect),
@@ -750,7 +752,7 @@ def test_the_launch_mode_is_chosen_among_those_that_are_declared(tmp_path: Path)
     assert dict(in_container.policy.exit_codes) == {"SIGTERM": (0,), "SIGINT": (130,)}
     with pytest.raises(ManifestError, match=r"add \[container\] with an image or a build folder"):
         load(tmp_path, START + HEALTH + REQUEST, "container")
-    with pytest.raises(ManifestError, match=r'expected one of process, container. Did you mean "container"\?'):
+    with pytest.raises(ManifestError, match=r'expected one of process, container, systemd. Did you mean "container"\?'):
         load(tmp_path, both, "contaner")
 
 

@@ -22,6 +22,7 @@ from drainproof.probes.history import Change, History
 from drainproof.recorder import EXPERIMENT, LEDGER, MISSED, OUTPUT, PROBES, SHIM, TIMELINE
 from drainproof.shim.reports import ShimReports
 from drainproof.target.description import Policy, Target
+from drainproof.target.systemd_spec import KILLED
 
 Event = Mapping[str, Any]
 
@@ -118,8 +119,10 @@ class Evidence:
 
     @cached_property
     def exit(self) -> Exit | None:
-        """The end of the main process by itself or by the fault; None where drainproof had to end it."""
+        """The end of the main process by itself or by the fault; None where drainproof (or systemd) had to end it."""
         found = self.find("exit")
+        if self.unit_killed is not None and self.unit_killed["main"]:
+            return None
         return None if found is None else Exit(t=found["t"], code=found["code"], signal=found["signal"])
 
     @property
@@ -129,13 +132,18 @@ class Evidence:
 
     @property
     def gone(self) -> float | None:
-        """When the last process of the target was gone, without our help."""
-        return self.moment("gone")
+        """When the last process of the target was gone, without our help, or systemd's."""
+        return self.moment("gone") if self.unit_killed is None else None
+
+    @property
+    def unit_killed(self) -> Event | None:
+        """What systemd (emulated) had to kill when the time for the stop was over; None where there was nobody left."""
+        return next((event for event in self.all(KILLED) if event["timeout"]), None)
 
     @property
     def survivors(self) -> list[Mapping[str, Any]]:
         """The processes that outlived the main process until the end of the observation: pid and command line."""
-        found = self.find("survivors")
+        found = self.find("survivors") or self.unit_killed
         return list(found["processes"]) if found else []
 
     def still_works(self) -> str | None:
@@ -245,6 +253,8 @@ class Evidence:
         port = int(self.experiment["ports"][name])
         change = self.history.listener_closed(port=port, after=float(self.fault["t"]))
         # What was still open when the observation ended was closed by us, when we ended the target.
+        if change is not None and self.unit_killed is not None and change.latest > float(self.unit_killed["t"]):
+            return None  # a look takes time: it may have begun right before the kill
         return None if change is not None and change.earliest >= self.observed_until else change
 
     @property

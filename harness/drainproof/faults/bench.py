@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from drainproof.fleet import Fleet
 from drainproof.load.driver import LoadRun
 from drainproof.load.plan import Request, Stream
+from drainproof.probes.sockets import HERE, Namespace
 from drainproof.recorder import SHIM
 from drainproof.shim.session import INSIDE, ShimSession
 from drainproof.target import placeholders
@@ -29,6 +31,8 @@ class Bench:
     ports: dict[str, int]
     record: Callable[..., None]
     """`record(event, t=…, **values)`: adds to the timeline."""
+    sample: Callable[[dict[str, Any]], None]
+    """Adds a line to what the probes saw."""
     launcher: Launcher
     usual_start: Callable[[], float]
     """About how long this target takes to become ready, in seconds."""
@@ -43,6 +47,8 @@ class Bench:
     """Options for the container that the target runs in."""
     instance: Instance | None = None
     load: LoadRun | None = None
+    fleet: Fleet | None = None
+    """Where the load goes to a balancer in front of several instances: those, and the balancer."""
     last: float = 0.0
     """When the last fault was injected, or the target launched."""
     cleanup: list[Callable[[], None]] = field(default_factory=list)
@@ -56,6 +62,17 @@ class Bench:
         assert self.instance is not None, "the target has not been launched yet"
         return self.instance
 
+    def launch(self, *, output: Path, ports: Mapping[str, int] | None = None, tmp: Path | None = None) -> Instance:
+        """Starts an instance with all changes of this experiment, on its ports or on `ports`. See `Launcher.launch`."""
+        return self.launcher.launch(
+            target=self.target,
+            ports=self.ports if ports is None else ports,
+            workers=self.workers,
+            changes=self.changes,
+            output=output,
+            tmp=tmp,
+        )
+
     @property
     def port(self) -> int:
         """The HTTP port."""
@@ -63,8 +80,15 @@ class Bench:
 
     def port_of(self, stream: Stream) -> int:
         """The number of the port that a stream goes to."""
+        if self.fleet is not None:
+            return self.fleet.port
         found = next((r for r in self.target.requests if r.name == stream.request), None)
         return self.port if found is None else self.ports[found.port]
+
+    @property
+    def sockets(self) -> Namespace:
+        """Where the connections of the load end: with the target, or with the balancer in front of it."""
+        return self.running.sockets if self.fleet is None else HERE
 
     def requests_in_load(self) -> list[Request]:
         """The requests that the streams send."""

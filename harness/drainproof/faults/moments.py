@@ -130,7 +130,7 @@ class SteadyState:
                 port = bench.port_of(stream)
                 wanted.setdefault(port, set()).update(progress.streams[stream.name].in_flight_ports)
         for port, clients in wanted.items():
-            table = bench.running.sockets.snapshot(port=port).sockets if clients else {}
+            table = bench.sockets.snapshot(port=port).sockets if clients else {}
             if not all(client in table and table[client].taken for client in clients):
                 return False
         return True

@@ -1,4 +1,4 @@
-"""Signals to the main process or to its whole process group, with the proof that they arrived.
+"""Signals to the main process, to its whole process group or to a systemd unit, with the proof that they arrived.
 
 What proves a signal?
     `kill` returning 0 says only that the kernel queued it. Afterwards it is either still pending, or it was taken: by a
@@ -14,13 +14,16 @@ import time
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from drainproof.errors import Unsupported
 from drainproof.faults.bench import Bench, Trigger
 from drainproof.faults.reading import read_sockets
 from drainproof.probes import processes
 from drainproof.target.description import Target
 from drainproof.target.instance import Instance
+from drainproof.target.systemd import SystemdInstance
 
-Recipient = Literal["main", "group"]
+Recipient = Literal["main", "group", "unit"]
+"""`unit`: as systemd (emulated) sends it. In that launch mode every signal goes to the unit."""
 
 TAKEN_WITHIN = 10.0
 """Seconds that a process gets to take a signal; only the scheduler of a very busy machine needs more than one."""
@@ -32,13 +35,15 @@ STOP = "STOPSIGNAL"
 
 @dataclass(frozen=True, kw_only=True)
 class SignalFault:
-    """Sends `signal` (by name, or `STOP`) to the target's main process or to its process group."""
+    """Sends `signal` (by name, or `STOP`) to the target's main process, to its process group or to its unit."""
 
     signal: str
     recipient: Recipient = "main"
 
     def check(self, target: Target) -> None:
-        """Every target can be sent a signal."""
+        """Raises Unsupported where there is no unit to send it to."""
+        if self.recipient == "unit" and target.launch != "systemd":
+            raise Unsupported("the target is not launched as a systemd unit (--launch=systemd)")
 
     def prepare(self, bench: Bench) -> None:
         """Nothing to prepare."""
@@ -63,7 +68,7 @@ class SignalFault:
             state = processes.signal_state(pid=instance.pid)
             table = read_sockets(bench)
             before = time.monotonic()
-            instance.send_group(number) if self.recipient == "group" else instance.send(number)
+            who |= send(bench, instance, number, to=self.recipient)
         except ProcessLookupError:
             return self._proof(before, before, proven=False, because="the main process had ended before the signal")
         sent = time.monotonic()
@@ -86,6 +91,15 @@ class SignalFault:
 
     def _proof(self, before: float, sent: float, *, proven: bool, because: str, **more: Any) -> dict[str, Any]:
         return {**self.describe(), "t": before, "sent": sent, "proven": proven, "because": because, **more}
+
+
+def send(bench: Bench, instance: Instance, number: int, *, to: Recipient = "main") -> dict[str, Any]:
+    """Sends a signal, and says to whom: values for the proof. Raises ProcessLookupError where nobody is there."""
+    if isinstance(instance, SystemdInstance):
+        reached = instance.send_unit(number, record=bench.record)
+        return {"recipient": "unit", "emulated": True, "kill_mode": instance.spec.kill_mode, "reached": reached}
+    instance.send_group(number) if to == "group" else instance.send(number)
+    return {}
 
 
 def describe_main(instance: Instance) -> dict[str, Any]:

@@ -89,6 +89,10 @@ class RequestRecord:
     offered: float | None = None
     """gRPC: when the engine handed the call over. What comes between this and `send_start` is waiting: for the target's
     first word, for one of the streams that it allows at a time, for its flow control."""
+    session: int | None = None
+    """Which user of a stream with `sessions` it was, from 0."""
+    answered_by: str | None = None
+    """Behind a load balancer: the server that it says the answer comes from, or was to come from."""
 
     @property
     def answered(self) -> bool:

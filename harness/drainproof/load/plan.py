@@ -20,6 +20,10 @@ client library has. `shared`: all requests of the stream side by side on one con
 (only for gRPC)."""
 
 
+ANSWERED_BY = "x-drainproof-server"
+"""The header by which a load balancer of ours says which server an answer comes from."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Steady:
     """Open loop: requests leave at `rate` per second whatever becomes of the earlier ones (the default of all load)."""
@@ -56,6 +60,8 @@ class Closed:
     users: int
     think_time: float = 0.0
     connections: Connections = "reuse"
+    sessions: bool = False
+    """Each user is a client of its own: with its own connections, and with cookies, which it sends back (HTTP)."""
 
 
 WARM = 5
@@ -216,6 +222,8 @@ class Plan:
             raise UserError(f"stream {stream.name!r}: the plan has no port named {known[str(stream.request)].port!r}")
         if protocol == "grpc" and isinstance(stream, SlowWriter | SlowReader):
             raise UserError(f"stream {stream.name!r}: slow clients speak HTTP, {stream.request!r} is a gRPC request")
+        if protocol == "grpc" and getattr(stream, "sessions", False):
+            raise UserError(f"stream {stream.name!r}: sessions have cookies, {stream.request!r} is a gRPC request")
         if protocol == "http" and getattr(stream, "connections", None) == "shared":
             raise UserError(f"stream {stream.name!r}: only gRPC requests can share a connection")
 

@@ -18,6 +18,7 @@ from drainproof.plugin.results import ResultsKeeper, SessionFile
 from drainproof.plugin.run import RUN, Archive, Laboratory, Run, only_collects
 from drainproof.plugin.summary import AfterErrors, Summary
 from drainproof.plugin.termination import Termination
+from drainproof.target.modes import IN_WORDS
 from drainproof.text import printable
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ class Frame:
         """Says what is judged."""
         run = self._run
         where = f"in {run.wanted.given}" if run.archive is None else f"by the evidence in {run.evidence_folder}"
-        how = "" if run.target.launch == "process" else f", launched as {run.target.launch}"
+        how = "" if run.target.launch == "process" else f", launched as {IN_WORDS[run.target.launch]}"
         return f"drainproof: judging {printable(run.target.name)} {where}{how}"
 
     @pytest.hookimpl(optionalhook=True)

@@ -166,7 +166,7 @@ def parameters(target: Target) -> dict[str, tuple[object, ...]]:
     """The values of the arguments that scenarios are parametrised by."""
     return {
         "stop_signal": tuple(target.policy.stop_signals),
-        "recipient": tuple(naming.RECIPIENTS),
+        "recipient": ("unit",) if target.launch == "systemd" else ("main", "group"),
         "workers": tuple(target.workers),
         "port_name": tuple(target.ports),
         "fail_point": tuple(point.name for point in target.own_fail_points),

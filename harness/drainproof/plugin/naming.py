@@ -22,7 +22,11 @@ REQUIREMENT = "drainproof_requirement"
 LAUNCHED = "drainproof_launched"
 """The attribute by which `drainproof.scenario.launched` says in which launch modes a scenario or check makes sense."""
 
-RECIPIENTS = {"main": "the main process", "group": "the whole process group"}
+RECIPIENTS = {
+    "main": "the main process",
+    "group": "the whole process group",
+    "unit": "the unit (systemd, emulated)",
+}
 
 UNSELECTABLE = re.compile(r"[^\w:+\-.\[\]\\/]")
 """What the expression of `-k` does not take in a name."""

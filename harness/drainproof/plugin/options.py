@@ -72,7 +72,7 @@ REPORT_DIR = Option(
 LAUNCH = Option(
     name="launch",
     metavar="MODE",
-    help="Launch the target as a process or in a container, where its manifest declares both.",
+    help="Launch the target as a process, in a container, or as a systemd unit (emulated), as its manifest declares.",
 )
 OPTIONS = (TARGET, EVIDENCE, REPORT_DIR, LAUNCH)
 

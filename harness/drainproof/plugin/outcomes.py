@@ -32,8 +32,9 @@ from drainproof.plugin.fixtures import FACTS, Facts
 from drainproof.plugin.naming import CHECK, Check
 from drainproof.plugin.run import Run
 from drainproof.requirement import Level
+from drainproof.target.modes import IN_WORDS
 from drainproof.text import json_value, printable
-from drainproof.verdict import RED, Outcome, Verdict
+from drainproof.verdict import RED, Fact, Outcome, Verdict
 
 STATUS: dict[Outcome, tuple[str, str, str, str]] = {
     "pass": ("passed", ".", "PASS", "green"),
@@ -111,12 +112,17 @@ class Outcomes:
             check=check.name,
             verdict=judged.outcome,
             summary=json_value(judged.summary),
-            facts=dict(facts.values),
+            facts={**facts.values, **self._emulation()},
             evidence=None if folder is None else relative(folder, self._run.wanted.report_folder),
             repeat=check.scenario.repeat,
             duration=round(spent, 3),
             details="\n".join(text for text in details if text),
         )
+
+    def _emulation(self) -> dict[str, Fact]:
+        """What every verdict says where the launch itself is emulated."""
+        launch = self._run.target.launch
+        return {"launched_as": IN_WORDS[launch]} if launch == "systemd" else {}
 
     def _show_once(self, report: pytest.TestReport, error: BaseException, check: Check) -> None:
         """Checks that share a fixture share its failure: it is shown for the first of them only.

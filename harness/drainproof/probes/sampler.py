@@ -106,7 +106,7 @@ class Intervals:
     """How long nothing is written while nothing changes."""
 
 
-class _Channel:
+class Channel:
     """The looks of one probe at one thing: decides which of them are written. Used by one thread at a time."""
 
     def __init__(self, *, write: Write, heartbeat: float, head: dict[str, Any]) -> None:
@@ -162,7 +162,7 @@ class Sampler:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._failures: list[BaseException] = []
-        self._channels: list[_Channel] = []
+        self._channels: list[Channel] = []
         self._threads = [
             self._thread("listener", self._intervals.listener, self._listener_look()),
             self._thread("processes", self._intervals.processes, self._processes_look()),
@@ -214,8 +214,8 @@ class Sampler:
         with self._lock:
             self._raw_write(line)
 
-    def _channel(self, **head: Any) -> _Channel:
-        channel = _Channel(write=self._write, heartbeat=self._intervals.heartbeat, head=head)
+    def _channel(self, **head: Any) -> Channel:
+        channel = Channel(write=self._write, heartbeat=self._intervals.heartbeat, head=head)
         self._channels.append(channel)
         return channel
 
@@ -325,7 +325,7 @@ def _identity(found: list[processes.ProcessSample]) -> list[tuple[Any, ...]]:
     ]
 
 
-def _say_error(channels: Collection[_Channel], t0: float, error: BaseException) -> None:
+def _say_error(channels: Collection[Channel], t0: float, error: BaseException) -> None:
     text = f"{type(error).__name__}: {error}"
     for channel in channels:
         channel.see(t0=t0, t=time.monotonic(), identity=("error", text), error=text)

@@ -20,6 +20,7 @@ from drainproof.target import placeholders
 from drainproof.target.container_spec import ContainerSpec
 from drainproof.target.modes import LaunchMode
 from drainproof.target.pod import Pod
+from drainproof.target.systemd_spec import SystemdSpec
 from drainproof.target.windows import BREAK, WindowsView
 
 SecondSignal = Literal["ignored", "forces_exit"]
@@ -112,6 +113,8 @@ class Target:
     launch: LaunchMode = "process"
     container: ContainerSpec | None = None
     """How it is run in a container; None where the manifest does not say."""
+    systemd: SystemdSpec | None = None
+    """How it is stopped and restarted as a unit; None in the other launch modes."""
     folder: Path
     """The manifest's folder, absolute: what `{folder}` stands for."""
     manifest: Path | None
@@ -229,6 +232,7 @@ class Target:
             "windows": self.windows.to_json(),
             "container": None if self.container is None else self.container.to_json(),
             "pod": None if self.pod is None else self.pod.to_json(),
+            "systemd": None if self.systemd is None else self.systemd.to_json(),
             "load_failure": None
             if self.load_failure is None
             else {**asdict(self.load_failure), "arguments": list(self.load_failure.arguments)},
@@ -260,6 +264,7 @@ class Target:
                     "windows": WindowsView.from_json(value.get("windows", WindowsView().to_json())),
                     "container": _container(value.get("container")),
                     "pod": None if value.get("pod") is None else Pod.from_json(value["pod"]),
+                    "systemd": None if not value.get("systemd") else SystemdSpec.from_json(value["systemd"]),
                     "load_failure": None if value["load_failure"] is None else _provocation(value["load_failure"]),
                     "fatal": None if value["fatal"] is None else _fatal_from_json(value["fatal"]),
                 }

@@ -6,6 +6,7 @@ The rules are in `manifest_values` (each value) and `manifest_models` (the secti
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 from collections.abc import Mapping
@@ -46,9 +47,11 @@ from drainproof.target.manifest_models import (
     request_port,
 )
 from drainproof.target.manifest_pods import read_pod
+from drainproof.target.manifest_systemd import started
 from drainproof.target.mistakes import Mistake, dotted, report, show, translate
 from drainproof.target.modes import MODES, LaunchMode
 from drainproof.target.pod import Pod
+from drainproof.target.systemd_spec import SystemdSpec
 from drainproof.target.windows import WindowsView
 
 if sys.version_info >= (3, 11):
@@ -181,7 +184,11 @@ def _validate(table: dict[str, Any], *, file: Path, prefix: str) -> Manifest:
 
 def _mode(manifest: Manifest, wanted: str | None, file: Path) -> LaunchMode:
     """The launch mode. Raises ManifestError where the manifest does not say how to launch in it."""
-    sections: dict[LaunchMode, object] = {"process": manifest.start, "container": manifest.container}
+    sections: dict[LaunchMode, object] = {
+        "process": manifest.start,
+        "container": manifest.container,
+        "systemd": manifest.systemd,
+    }
     declared = [mode for mode in MODES if sections.get(mode) is not None]
     if wanted is None:
         return declared[0]
@@ -190,7 +197,11 @@ def _mode(manifest: Manifest, wanted: str | None, file: Path) -> LaunchMode:
             f"launch mode {wanted!r}: expected one of {', '.join(sections)}.{did_you_mean(wanted, sections)}"
         )
     if wanted not in declared:
-        section = {"process": "[start] with a command", "container": "[container] with an image or a build folder"}
+        section: dict[LaunchMode, str] = {
+            "process": "[start] with a command",
+            "container": "[container] with an image or a build folder",
+            "systemd": "[systemd] with a unit",
+        }
         raise ManifestError(f"{file}: does not say how to launch the target as {wanted}: add {section[wanted]}")
     return wanted
 
@@ -205,6 +216,8 @@ def _resolve(manifest: Manifest, file: Path, *, mode: LaunchMode, prefix: str) -
         raise ManifestError(report(mistakes, file=str(file)))
     if mode == "container":
         return replace(target, **_in_container(manifest, file.parent))
+    if mode == "systemd":
+        return replace(target, **_as_unit(manifest, file.parent, policy=target.policy))
     return replace(target, **_as_process(manifest, file.parent))
 
 
@@ -241,6 +254,47 @@ def _in_container(manifest: Manifest, folder: Path) -> dict[str, Any]:
             user=table.user,
         ),
     }
+
+
+def _as_unit(manifest: Manifest, folder: Path, *, policy: Policy) -> dict[str, Any]:
+    """What `[systemd]` and the unit file say, and for the rest what `[start]` does."""
+    table, start = manifest.systemd, manifest.start
+    assert table is not None, "the mode was chosen among those that are declared"
+    unit = table.read(folder)
+    spec = table.spec(unit)
+    begun = started(
+        table,
+        unit,
+        command=[] if start is None else start.command,
+        environment={} if start is None else start.env,
+    )
+    directory = begun.working_directory or (start.cwd if start is not None else ".")
+    deadline = table.deadline or (start.deadline if start is not None else None)
+    return {
+        "command": tuple(begun.command),
+        "environment": begun.environment,
+        "working_directory": (folder / directory).resolve(),
+        "workers": table.workers or (start.workers if start is not None else (1,)),
+        **({} if deadline is None else {"start_deadline": deadline}),
+        "systemd": spec,
+        "policy": _unit_policy(policy, manifest.policy, spec),
+    }
+
+
+def _unit_policy(policy: Policy, table: PolicyTable, spec: SystemdSpec) -> Policy:
+    """The promises of a unit: KillSignal= is its stop signal, TimeoutStopSec= its grace period unless infinite."""
+    change = table.systemd
+    name = spec.kill_signal
+    codes = (change and change.exit_codes) or table.exit_codes.get(name)
+    second = (change and change.second_signal) or table.second_signal.get(name, "ignored")
+    return replace(
+        policy,
+        grace_period=policy.grace_period if math.isinf(spec.timeout_stop) else spec.timeout_stop,
+        settle_time=policy.settle_time if change is None else change.settle_time,
+        stop_signals=(name,),
+        exit_codes={} if codes is None else {name: codes},
+        second_signal={name: cast("SecondSignal", second)},
+    )
 
 
 def _common(manifest: Manifest, file: Path, mode: LaunchMode) -> Target:

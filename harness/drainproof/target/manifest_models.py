@@ -24,6 +24,7 @@ from drainproof.target.manifest_container import ContainerTable
 from drainproof.target.manifest_grpc import Base64, ModelInfer, grpc_keys, grpc_mistakes, message_bytes
 from drainproof.target.manifest_pods import KubernetesTable, PodTable, pod_mistakes
 from drainproof.target.manifest_section import Found, Section, complain
+from drainproof.target.manifest_systemd import SystemdTable, start_mistakes, started
 from drainproof.target.manifest_values import (
     TOKEN,
     Argument,
@@ -279,6 +280,14 @@ class PolicyChange(Section):
     second_signal: dict[SignalName, SecondSignal] = {}
 
 
+class SystemdPolicy(Section):
+    """`[policy.systemd]`. Stop signal and grace period are the unit's own: KillSignal= and TimeoutStopSec=."""
+
+    settle_time: Seconds = 3.0
+    exit_codes: ExitCodes | None = None
+    second_signal: SecondSignal | None = None
+
+
 class PolicyTable(Section):
     """`[policy]`: what the target promises."""
 
@@ -291,10 +300,11 @@ class PolicyTable(Section):
     streams: Streams = "complete"
     process: PolicyChange | None = None
     container: PolicyChange | None = None
+    systemd: SystemdPolicy | None = None
 
     def in_mode(self, mode: LaunchMode) -> PolicyTable:
         """The policy of one launch mode: what is declared for it in place of what is declared for all."""
-        change: PolicyChange | None = getattr(self, mode, None)
+        change = self.process if mode == "process" else self.container if mode == "container" else None
         if change is None:
             return self
         return self.model_copy(
@@ -309,7 +319,7 @@ class PolicyTable(Section):
     def _check(self) -> PolicyTable:
         found = _signal_mistakes(self)
         for mode in MODES:
-            if getattr(self, mode, None) is not None:
+            if mode != "systemd" and getattr(self, mode) is not None:
                 found += [((mode, *place), text) for place, text in _signal_mistakes(self.in_mode(mode))]
         complain(found)
         return self
@@ -418,10 +428,11 @@ class Manifest(Section):
 
     name: Name | None = None
     container: ContainerTable | None = None
+    systemd: SystemdTable | None = None
     start: Start | None = Field(
         default=None,
-        validate_default=True,  # what is missing is found by looking at `container`, which is why that comes first
-        description="the section [start] with the command, or [container] with an image",
+        validate_default=True,  # what is missing is found by looking at the two others, which is why they come first
+        description="the section [start] with the command, or [container] with an image, or [systemd] with a unit",
     )
     health: Health = Field(description="the section [health] with the path readiness")
     request: list[RequestTable] = Field(description="at least one [[request]]")
@@ -433,15 +444,24 @@ class Manifest(Section):
     pod: PodTable | None = None
 
     @model_validator(mode="after")
-    def _check(self) -> Manifest:
-        found = [*self._launch_mistakes(), *self._request_mistakes(), *self._provoke_mistakes()]
-        complain([*found, *pod_mistakes(self.pod, self.ports)])
+    def _check(self, info: ValidationInfo) -> Manifest:
+        folder: Path = info.context["folder"] if info.context else Path()
+        complain(
+            [
+                *self._launch_mistakes(),
+                *self._systemd_mistakes(folder),
+                *self._request_mistakes(),
+                *self._provoke_mistakes(),
+                *pod_mistakes(self.pod, self.ports),
+            ]
+        )
         return self
 
     @field_validator("start")
     @classmethod
     def _some_launch(cls, value: Start | None, info: ValidationInfo) -> Start | None:
-        if value is None and "container" in info.data and info.data["container"] is None:
+        others = [info.data[name] for name in ("container", "systemd") if name in info.data]
+        if value is None and others == [None, None]:
             raise PydanticCustomError("missing", "see the description")
         return value
 
@@ -450,7 +470,9 @@ class Manifest(Section):
         """The names of the ports: the same in every launch mode."""
         if self.start is not None:
             return tuple(self.start.ports)
-        return () if self.container is None else tuple(self.container.ports)
+        if self.container is not None:
+            return tuple(self.container.ports)
+        return tuple((self.systemd and self.systemd.ports) or ["http"])
 
     @property
     def inside_ports(self) -> dict[str, int | None]:
@@ -469,6 +491,33 @@ class Manifest(Section):
             arguments=self.container.command, arguments_key="command", variables=variables, ports=self.ports
         )
         return [(("container", *place), text) for place, text in found]
+
+    def _systemd_mistakes(self, folder: Path) -> Found:
+        table = self.systemd
+        if table is None:
+            return []
+        if table.ports is not None and set(table.ports) != set(self.ports):
+            text = (
+                f"expected the names that {'start' if self.start else 'container'}.ports has: {', '.join(self.ports)}"
+            )
+            return [(("systemd", "ports"), text)]
+        if "http" not in self.ports:
+            return [(("systemd", "ports"), 'expected "http" among them: it is the port that the load goes to')]
+        found = _placeholder_mistakes(
+            arguments=table.command, arguments_key="command", variables=table.env, ports=self.ports
+        )
+        if found:
+            return [(("systemd", *place), text) for place, text in found]
+        if table.cwd is not None and not (folder / table.cwd).is_dir():
+            return [(("systemd", "cwd"), f"there is no such folder in {folder}")]
+        start = started(
+            table,
+            table.read(folder),
+            command=[] if self.start is None else self.start.command,
+            environment={} if self.start is None else self.start.env,
+        )
+        workers = table.workers or (() if self.start is None else self.start.workers)
+        return start_mistakes(start, table=table, ports=self.ports, workers=workers)
 
     def _request_mistakes(self) -> Found:
         if not self.request:
@@ -524,6 +573,9 @@ class Manifest(Section):
             return []
         closest = nearest(port, self.ports)
         hint = f' Did you mean "{closest}"?' if closest is not None else ""
+        if self.start is None and self.container is None:
+            text = f'systemd.ports has no port "{port}".{hint} To declare it: ports = {json.dumps([*self.ports, port])}'
+            return [(("request", index, "port" if request.port is not None else "protocol"), text)]
         if self.start is None:
             text = f'container.ports has no port "{port}".{hint} To declare it: {port} = the number that it has inside'
             return [(("request", index, "port" if request.port is not None else "protocol"), text)]

@@ -10,7 +10,7 @@ import os
 import tempfile
 import threading
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
 from types import MappingProxyType
@@ -273,6 +273,7 @@ class ProcessLauncher:
         """Starts an instance, as `launch_command` does."""
         tmp = tmp or fresh_tmp()
         return launch_command(
+            make=self.kind_of_instance(target),
             name=target.name,
             command=target.command_line(ports=ports, workers=workers, tmp=tmp, extra=changes.arguments),
             environment=target.environment_for(ports=ports, workers=workers, tmp=tmp, extra=changes.environment),
@@ -281,6 +282,10 @@ class ProcessLauncher:
             output=output,
             tmp=tmp,
         )
+
+    def kind_of_instance(self, target: Target) -> Callable[..., ProcessInstance]:
+        """What makes the instance of a target that has been started."""
+        return ProcessInstance
 
     def inherited(self, variable: str) -> str | None:
         """It inherits our own environment."""
@@ -304,12 +309,13 @@ def launch_command(
     name: str = "target",
     tmp: Path | None = None,
     host: str = "127.0.0.1",
+    make: Callable[..., ProcessInstance] = ProcessInstance,
 ) -> ProcessInstance:
     """Starts `command` (no shell) and returns once it has been executed.
 
     `environment` holds the declared variables only, see `target_environment`. `tmp` must not exist, or be empty; take
     it from `fresh_tmp` where the command line needs it. `output` is the file to write, in a folder that exists.
-    `ports` are the numbers that the command was given.
+    `ports` are the numbers that the command was given. `make` makes the instance that is returned.
 
     Raises CommandNotStarted where the command cannot be executed, HarnessError where the keeper fails; nothing is left
     behind then. Else the caller calls `end`; where the calling process dies before that, the keeper ends the tree.
@@ -336,7 +342,7 @@ def launch_command(
     except BaseException:
         link.close()
         raise
-    return ProcessInstance(
+    return make(
         link=link,
         ports=ports,
         host=host,

@@ -8,6 +8,9 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from drainproof.load.engine.book import Attempt
 from drainproof.load.engine.template import MAX_KEPT
+from drainproof.load.plan import ANSWERED_BY
+
+_ANSWERED_BY = ANSWERED_BY.encode()
 
 
 class Answer:
@@ -108,12 +111,19 @@ class Answer:
         self._connection_header = b""
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keeps what the parser does not tell: whether the end is framed, and for HEAD, whether it will be closed."""
+        """Keeps what the parser does not tell: whether the end is framed, and for HEAD, whether it will be closed.
+
+        And the cookies of a session, and what a load balancer of ours says.
+        """
         name = name.lower()
         if name == b"content-length" or (name == b"transfer-encoding" and value.lower().endswith(b"chunked")):
             self._close_delimited = False
         elif name == b"connection":
             self._connection_header = value.lower()
+        elif name == _ANSWERED_BY and self._attempt is not None:
+            self._attempt.answered_by = value.decode("latin-1")
+        elif name == b"set-cookie" and self._attempt is not None and self._attempt.cookies is not None:
+            self._attempt.cookies.append(value)
 
     def on_headers_complete(self) -> None:
         """From here on it is the body, unless this was an interim answer (1xx)."""

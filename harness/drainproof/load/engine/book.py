@@ -38,6 +38,7 @@ class Attempt:
 
     __slots__ = (
         "acknowledged",
+        "answered_by",
         "bytes_received",
         "bytes_sent",
         "cause",
@@ -45,6 +46,7 @@ class Attempt:
         "connect_start",
         "connected",
         "connection",
+        "cookies",
         "counter",
         "due",
         "end",
@@ -60,6 +62,7 @@ class Attempt:
         "send_start",
         "sent",
         "sequence",
+        "session",
         "starved",
         "status",
         "template",
@@ -101,6 +104,10 @@ class Attempt:
         self.messages: int | None = None
         self.offered: float | None = None
         self.torn = False
+        self.session: int | None = None
+        self.answered_by: str | None = None
+        self.cookies: list[bytes] | None = None
+        """The values of the `Set-Cookie` headers of its answer; None where nobody keeps them."""
 
     @property
     def right(self) -> bool:
@@ -138,6 +145,8 @@ class Attempt:
             messages=self.messages,
             torn=self.torn,
             offered=self.offered,
+            session=self.session,
+            answered_by=self.answered_by,
         )
 
     def line(self) -> str:
@@ -149,6 +158,8 @@ class Attempt:
         sent = "null" if self.sent is None else f"{self.sent:.7f}"  # an answer may come before the end of the request
         offered = "null" if self.offered is None else f"{self.offered:.7f}"
         messages = "null" if self.messages is None else self.messages
+        session = "null" if self.session is None else self.session
+        answered_by = "null" if self.answered_by is None else json.dumps(self.answered_by)
         return (
             f'{{"record":"request","id":{self.id},"token":"{self.token}","stream":{self.counter.json_name},'
             f'"request":{self.template.json_name},"due":{self.due:.7f},"connect_start":{opened},'
@@ -158,7 +169,7 @@ class Attempt:
             f'"bytes_sent":{self.bytes_sent},"bytes_received":{self.bytes_received},"status":{self.status},'
             f'"right":true,"wrong":null,"close_announced":{"true" if self.close_announced else "false"},'
             f'"phase":null,"cause":null,"error":null,"acknowledged":null,"protocol":"{self.template.protocol}",'
-            f'"messages":{messages},"torn":false,"offered":{offered}}}\n'
+            f'"messages":{messages},"torn":false,"offered":{offered},"session":{session},"answered_by":{answered_by}}}\n'
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from drainproof.load.engine.book import Attempt, Book, Counter
+from drainproof.load.engine.cookies import Cookies
 from drainproof.load.engine.deadlines import Limits
 from drainproof.load.engine.http import Connection
 from drainproof.load.engine.route import Route
@@ -10,12 +11,13 @@ from drainproof.load.engine.template import Template
 
 
 class Client:
-    """Makes the requests of one stream.
+    """Makes the requests of one stream, or of one session of it.
 
     With `reuse` a connection goes back to the pool after an answer that allows it, and the one that came back last is
     taken first. A pooled connection that the target has closed is replaced before anything is sent on it. Without
     `reuse` each request has a connection of its own, which is closed after the answer. Where the route is closed, what
-    would need a new connection is sent elsewhere.
+    would need a new connection is sent elsewhere. A client that is a session keeps the cookies that it is given, and
+    sends them back.
     """
 
     def __init__(
@@ -28,6 +30,7 @@ class Client:
         limits: Limits,
         route: Route,
         reuse: bool,
+        session: int | None = None,
     ) -> None:
         self._book = book
         self._counter = counter
@@ -37,6 +40,8 @@ class Client:
         self._route = route
         self._reuse = reuse
         self._pool: list[Connection] = []
+        self._session = session
+        self._cookies = None if session is None else Cookies(host=address[0], port=address[1])
 
     def request(self, due: float | None = None) -> Attempt:
         """Makes one attempt and writes it down. Returns when it is over, whatever became of it; never raises."""
@@ -45,7 +50,10 @@ class Client:
         if connection is None:
             self._book.send_elsewhere(attempt)
             return attempt
-        connection.carry(attempt, self._template.render(attempt.token))
+        if self._cookies is None:
+            connection.carry(attempt, self._template.render(attempt.token))
+        else:
+            self._carry_with_cookies(connection, attempt, self._cookies)
         if connection.reusable and self._reuse:
             self._pool.append(connection)
         else:
@@ -57,6 +65,13 @@ class Client:
         """Closes the pooled connections."""
         while self._pool:
             self._pool.pop().close()
+
+    def _carry_with_cookies(self, connection: Connection, attempt: Attempt, cookies: Cookies) -> None:
+        attempt.session, attempt.cookies = self._session, []
+        path = self._template.path
+        connection.carry(attempt, self._template.render(attempt.token, cookies.header(path)))
+        if attempt.cookies:
+            cookies.take(path, attempt.cookies)
 
     def _take(self) -> Connection | None:
         """A kept connection or a new one; None where a new one would go to another endpoint."""

@@ -71,8 +71,8 @@ class Load:
         self.at_end: list[Callable[[], None]] = []
         """What closes the connections that are left when no request is."""
 
-    def client(self, stream: Steady | Hold | Closed | Once) -> AnyClient:
-        """The client of a stream, with its own pool."""
+    def client(self, stream: Steady | Hold | Closed | Once, *, session: int | None = None) -> AnyClient:
+        """The client of a stream, or of one `session` of it, with its own pool."""
         template = self.templates[stream.request]
         address, counter = self.address(template), self.book.counters[stream.name]
         client: AnyClient
@@ -95,6 +95,7 @@ class Load:
                 limits=self.limits,
                 route=self.route,
                 reuse=stream.connections == "reuse",
+                session=session,
             )
         self.at_end.append(client.close)
         return client
@@ -218,8 +219,9 @@ class ClosedUser(StreamUser):
 
     def play(self) -> None:
         """All of them begin at once."""
-        client = self.load.client(self.stream)
-        for _ in range(self.stream.users):
+        shared = None if self.stream.sessions else self.load.client(self.stream)
+        for number in range(self.stream.users):
+            client = shared or self.load.client(self.stream, session=number)
             self.load.ordinary.spawn(_loop, self.load, client, begin=self.load.start, pause=self.stream.think_time)
 
 

@@ -35,10 +35,15 @@ class Template:
         self.keeps_body = request.expect.contains is not None or request.expect.json is not None
         self.body_size = len(body) + body.count(TOKEN) * (token_length - len(TOKEN))
         self._pieces = (_head(request, f"{host}:{port}", self.body_size) + body).split(TOKEN)
+        self.path = quote(request.path, safe=string.punctuation).replace(TOKEN.decode(), "")
 
-    def render(self, token: str) -> bytes:
-        """The whole request, the last `body_size` bytes of it being its body."""
-        return token.encode().join(self._pieces)
+    def render(self, token: str, cookies: str = "") -> bytes:
+        """The whole request, the last `body_size` bytes of it being its body. `cookies`: a `Cookie` header's value."""
+        data = token.encode().join(self._pieces)
+        if not cookies:
+            return data
+        line, end, rest = data.partition(b"\r\n")
+        return line + end + b"Cookie: " + cookies.encode("latin-1") + end + rest
 
     def what_is_wrong(self, *, token: str, status: int, body: bytes, received: int) -> str | None:
         """Why a complete answer is not the right one; None if it is. `received`: how long its body was."""
