@@ -45,6 +45,8 @@ class Bench:
     load: LoadRun | None = None
     last: float = 0.0
     """When the last fault was injected, or the target launched."""
+    proofs: list[dict[str, Any]] = field(default_factory=list)
+    """Of the faults that were injected so far, in order."""
     cleanup: list[Callable[[], None]] = field(default_factory=list)
     """Called at the end of the experiment, last first."""
 
