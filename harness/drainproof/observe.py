@@ -249,19 +249,17 @@ class UntilRecovered:
 
     def observe(self, bench: Bench, *, since: float) -> None:
         """Looks from the end of the last fault on, and records the event `recovery` where it is not gone."""
-        policy, proof = bench.target.policy, bench.proofs[-1]
+        policy, proof = bench.target.policy, bench.proofs[-1] if bench.proofs else {}
         over = float(proof.get("over", since))
         until = over + max(policy.grace_period, bench.target.start_deadline) + policy.settle_time + MARGIN
-        serves, recovered = _Steadily(bench), False
-        while not recovered and time.monotonic() < until:
+        serves, steady, missing = _Steadily(bench), False, 0
+        while (not steady or missing) and time.monotonic() < until:
             status = bench.running.wait_exit(until=min(until, time.monotonic() + LOOK_EVERY))
             if status is not None:
                 record_exit(bench, status, since=since)
                 return
-            recovered = serves.look() and not self._missing(bench)
-        bench.record(
-            "recovery", serving=serves.since is not None, since=serves.since, workers_missing=self._missing(bench)
-        )
+            steady, missing = serves.look(), self._missing(bench, proof)
+        bench.record("recovery", serving=steady, since=serves.since, relapsed=serves.relapsed, workers_missing=missing)
         if bench.load is not None:
             longest = max(request.duration for request in bench.requests_in_load())
             bench.load.stop(grace=self.deadline + longest)
@@ -271,10 +269,10 @@ class UntilRecovered:
         else:
             record_exit(bench, status, since=since)
 
-    def _missing(self, bench: Bench) -> int:
+    def _missing(self, bench: Bench, proof: dict[str, Any]) -> int:
         """How many fewer processes listen than before the fault; 0 where it killed nobody that listened."""
-        before = bench.proofs[-1].get("listened", [])
-        if bench.proofs[-1].get("pid") not in before:
+        before = proof.get("listened", [])
+        if proof.get("pid") not in before:
             return 0
         return max(0, len(before) - len(owners_of_listener(bench.running, bench.port) or set()))
 

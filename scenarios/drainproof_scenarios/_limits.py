@@ -44,6 +44,8 @@ def serves_rightly_again(evidence: Evidence, facts: Facts, *, only_new_connectio
     if not recovery["serving"]:
         facts(readiness=dict(looks[-1]["readiness"]), predict=looks[-1]["predict"]["wrong"])
         facts.details("\n".join(evidence.output.tail(8, until=evidence.observed_until)))
+        if recovery["relapsed"]:
+            raise AssertionError("it serves for moments, and then it does not")
         raise AssertionError(
             "it is half alive: it says that it is ready, and does not answer rightly"
             if ready

@@ -12,10 +12,10 @@ took it meanwhile would have the next one killed, who is innocent.
 
 from __future__ import annotations
 
-import mmap
 import os
 import select
 import sys
+from collections.abc import Callable
 
 STEP = 256 * 1024
 """Bytes that it takes between two looks: far less than the death of a server sets free."""
@@ -39,18 +39,20 @@ def main(counts: str) -> None:
     line = sys.stdin.readline()
     if not line.strip():
         return
-    most, before = int(line), kills(counts)
-    memory = mmap.mmap(-1, most)
-    if hasattr(mmap, "MADV_NOHUGEPAGE"):
-        memory.madvise(mmap.MADV_NOHUGEPAGE)  # a huge page is more than a step
-    filling = b"\1" * STEP
-    for offset in range(0, most - STEP + 1, STEP):
-        memory[offset : offset + STEP] = filling
-        if (more := kills(counts) - before) > 0:
-            print(more, flush=True)  # noqa: T201 - that is what it is for
-            return
-        if _is_over():
-            return
+    killed = take(most=int(line), count=lambda: kills(counts), is_over=_is_over)
+    if killed:
+        print(killed, flush=True)  # noqa: T201 - that is what it is for
+
+
+def take(*, most: int, count: Callable[[], int], is_over: Callable[[], bool]) -> int:
+    """Takes up to `most` bytes, until it is over or `count` has grown; by how much it has."""
+    before = count()
+    taken: list[bytes] = []
+    while len(taken) < most // STEP and not is_over():
+        taken.append(b"\1" * STEP)  # written to, or the kernel would not give it yet
+        if (more := count() - before) > 0:
+            return more
+    return 0
 
 
 def _is_over() -> bool:

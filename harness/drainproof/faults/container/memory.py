@@ -230,6 +230,7 @@ class _Group:
         first = (folder / "memory.oom_control").exists()
         self.counts = folder / ("memory.oom_control" if first else "memory.events")
         self._used = folder / ("memory.usage_in_bytes" if first else "memory.current")
+        self._limit = folder / ("memory.limit_in_bytes" if first else "memory.max")
         self._idle = "total_inactive_file" if first else "inactive_file"
 
     def require_access(self) -> None:
@@ -245,6 +246,17 @@ class _Group:
         """Bytes in use that cannot be had back by dropping what is only cached. Raises OSError."""
         stat = dict(line.split() for line in (self.folder / "memory.stat").read_text().splitlines())
         return int(self._used.read_text()) - int(stat.get(self._idle, 0))
+
+    def require_limit(self, limit: int, *, pid: int) -> None:
+        """Raises HarnessError unless the process is in this group, and can get no more than `limit` bytes there.
+
+        Else it would take them from the whole machine.
+        """
+        if str(pid) not in (self.folder / "cgroup.procs").read_text().split():
+            raise HarnessError(f"the hog could not be moved into {self.folder}")
+        in_force = self._limit.read_text().strip()
+        if in_force == "max" or int(in_force) > limit:
+            raise HarnessError(f"the engine accepted a memory limit of {limit} bytes, and the kernel has {in_force}")
 
 
 class _Hog:
@@ -272,6 +284,7 @@ class _Hog:
             if int(Path(f"/proc/{pid}/oom_score_adj").read_text()) > 0:
                 Path(f"/proc/{pid}/oom_score_adj").write_text("0")
         (self._group.folder / "cgroup.procs").write_text(str(pid))
+        self._group.require_limit(most, pid=pid)
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write(f"{most}\n".encode())
         self._process.stdin.flush()

@@ -21,6 +21,7 @@ from drainproof.errors import Unsupported
 from drainproof.faults.bench import Bench, Trigger
 from drainproof.faults.container.common import ask, container_of, give_back, only_in_containers
 from drainproof.faults.reading import read_sockets
+from drainproof.target.container.engine import speaking
 from drainproof.target.description import Target
 
 
@@ -65,16 +66,29 @@ class NetworkLost:
             for name in taken:
                 give_back(bench, "gave the network back", partial(networks[name].connect, container))
         over, back = time.monotonic(), _interfaces(pid)
-        proven = bool(usual) and away == [set(), set()] and bool(back)
+        unpublished = _unpublished(bench)
+        ended = bench.running.exit_status() is not None
+        proven = bool(usual) and away == [set(), set()] and (ended or (bool(back) and not unpublished))
         return {
             **self.describe(),
             "t": since,
             "over": over,
             "proven": proven,
             "because": f"its interfaces were {_named(usual)}; for {over - since:.1f} s {_named(away[0] | away[1])}; "
-            f"then {_named(back)}",
+            + ("then it had ended" if ended else f"then {_named(back)}")
+            + (f"; the engine did not publish port {unpublished[0]} again" if unpublished else ""),
             "sockets": table,
         }
+
+
+def _unpublished(bench: Bench) -> list[int]:
+    """The ports that it can no longer be reached at."""
+    container = container_of(bench).container
+    with speaking("looked at the ports of the container"):
+        container.reload()
+    bindings = container.attrs["NetworkSettings"]["Ports"] or {}
+    published = {int(each["HostPort"]) for found in bindings.values() for each in found or ()}
+    return sorted(set(bench.ports.values()) - published)
 
 
 def _networks(bench: Bench) -> dict[str, Any]:
