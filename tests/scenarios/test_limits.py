@@ -11,6 +11,7 @@ from drainproof.evidence import Evidence
 from drainproof.load.ledger import LedgerSummary, RequestRecord, write_line
 from drainproof.load.plan import Request
 from drainproof.recorder import LEDGER, Recorder
+from drainproof.scenario import Fault, Unsupported, memory_limit, network_lost, paused, restricted, throttled
 from drainproof.target.description import Target
 from drainproof_scenarios import _limits
 
@@ -64,9 +65,8 @@ class Noted:
         self.values["details"] = text
 
 
-def evidence(folder: Path, *records: RequestRecord, exit: tuple[float, int] | None = None, **recovery: Any) -> Evidence:
-    """An experiment in which something was taken away at `FAULT` and given back at `OVER`."""
-    target = Target(
+def tiny(folder: Path) -> Target:
+    return Target(
         name="tiny",
         folder=folder,
         manifest=None,
@@ -75,6 +75,11 @@ def evidence(folder: Path, *records: RequestRecord, exit: tuple[float, int] | No
         readiness="/",
         requests=(Request(name="fast", method="GET", path="/", duration=1.0),),
     )
+
+
+def evidence(folder: Path, *records: RequestRecord, exit: tuple[float, int] | None = None, **recovery: Any) -> Evidence:
+    """An experiment in which something was taken away at `FAULT` and given back at `OVER`."""
+    target = tiny(folder)
     with Recorder(folder=folder / "evidence") as recorder:
         recorder.describe(target=target.to_json(), workers=1, ports={"http": 1}, load=[])
         recorder.event("load", t=80.0)
@@ -169,3 +174,13 @@ def test_a_wrong_answer_from_a_server_that_serves_again_is_told(tmp_path: Path) 
     wrong = replace(at(ANSWERED, 105.0, 105.5), right=False, status=503)
     with pytest.raises(AssertionError, match="1 of 2 later requests got no right answer"):
         judge(evidence(tmp_path, wrong, at(ANSWERED, 105.0, 105.5)))
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [memory_limit("main"), throttled(1.0), paused(1.0), network_lost(1.0), restricted()],
+    ids=lambda fault: str(fault.describe()["kind"]),
+)
+def test_a_process_has_no_limits_of_a_container(tmp_path: Path, fault: Fault) -> None:
+    with pytest.raises(Unsupported, match="only a container can have this fault; the target is launched as a process"):
+        fault.check(tiny(tmp_path))

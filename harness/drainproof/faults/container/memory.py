@@ -38,7 +38,7 @@ import psutil
 from drainproof.errors import HarnessError, Inconclusive, Unsupported
 from drainproof.faults.bench import Bench, Trigger
 from drainproof.faults.container.common import ask, container_of, give_back, group_of, only_in_containers
-from drainproof.faults.container.hog import kills
+from drainproof.faults.container.groups import MemoryGroup
 from drainproof.faults.reading import read_sockets
 from drainproof.probes import sockets
 from drainproof.target import kernel
@@ -84,14 +84,14 @@ class MemoryLimit:
 
     def arm(self, bench: Bench) -> Trigger:
         """Starts the hog, still outside of the container. Raises Unsupported where it may not move in."""
-        group = _Group(group_of(bench, "memory"))
+        group = MemoryGroup(group_of(bench, "memory"))
         group.require_access()
         usual = ask(bench, "asked for its memory limit", lambda: _limits(bench))
         hog = _Hog(group)
         bench.cleanup.append(hog.end)
         return lambda: self._inject(bench, group, hog, usual)
 
-    def _inject(self, bench: Bench, group: _Group, hog: _Hog, usual: dict[str, int]) -> dict[str, Any]:
+    def _inject(self, bench: Bench, group: MemoryGroup, hog: _Hog, usual: dict[str, int]) -> dict[str, Any]:
         instance = container_of(bench)
         serving = owners_of_listener(instance, bench.port) or set()
         victim = self._choose(bench, serving)
@@ -222,47 +222,10 @@ def _because(own: int, limit: int, counted: int, *, died: bool) -> str:
     return f"{at} the kernel killed process {own} (oom_kill + {counted}, and its pidfd says that it has ended)"
 
 
-class _Group:
-    """The memory group of a container, in either version of control groups."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        first = (folder / "memory.oom_control").exists()
-        self.counts = folder / ("memory.oom_control" if first else "memory.events")
-        self._used = folder / ("memory.usage_in_bytes" if first else "memory.current")
-        self._limit = folder / ("memory.limit_in_bytes" if first else "memory.max")
-        self._idle = "total_inactive_file" if first else "inactive_file"
-
-    def require_access(self) -> None:
-        """Raises Unsupported where the hog cannot move in, or the kernel does not count."""
-        if not os.access(self.folder / "cgroup.procs", os.W_OK):
-            raise Unsupported(f"whoever is not root cannot move a process into {self.folder}: run drainproof as root")
-        try:
-            kills(str(self.counts))
-        except OSError as error:
-            raise Unsupported(f"the kernel does not count whom it kills for want of memory: {error}") from error
-
-    def used(self) -> int:
-        """Bytes in use that cannot be had back by dropping what is only cached. Raises OSError."""
-        stat = dict(line.split() for line in (self.folder / "memory.stat").read_text().splitlines())
-        return int(self._used.read_text()) - int(stat.get(self._idle, 0))
-
-    def require_limit(self, limit: int, *, pid: int) -> None:
-        """Raises HarnessError unless the process is in this group, and can get no more than `limit` bytes there.
-
-        Else it would take them from the whole machine.
-        """
-        if str(pid) not in (self.folder / "cgroup.procs").read_text().split():
-            raise HarnessError(f"the hog could not be moved into {self.folder}")
-        in_force = self._limit.read_text().strip()
-        if in_force == "max" or int(in_force) > limit:
-            raise HarnessError(f"the engine accepted a memory limit of {limit} bytes, and the kernel has {in_force}")
-
-
 class _Hog:
     """The process that takes the memory."""
 
-    def __init__(self, group: _Group) -> None:
+    def __init__(self, group: MemoryGroup) -> None:
         self._group = group
         self._process = subprocess.Popen(
             [sys.executable, "-m", "drainproof.faults.container.hog", str(group.counts)],

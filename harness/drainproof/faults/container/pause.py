@@ -6,7 +6,6 @@ on its behalf, and wait. `docker kill`, with any signal, would resume it.
 
 from __future__ import annotations
 
-import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from drainproof.faults.bench import Bench, Trigger
 from drainproof.faults.container.common import ask, container_of, give_back, group_of, only_in_containers
+from drainproof.faults.container.groups import freezer_state
 from drainproof.faults.reading import read_sockets
 from drainproof.target.description import Target
 
@@ -46,13 +46,13 @@ class Paused:
         before = time.monotonic()
         ask(bench, "paused the container", container.pause)
         try:
-            frozen = [_state(freezer)]
+            frozen = [freezer_state(freezer)]
             bench.running.wait_exit(until=time.monotonic() + self.seconds)
-            frozen.append(_state(freezer))
+            frozen.append(freezer_state(freezer))
         finally:
             give_back(bench, "resumed the container", container.unpause)
         over = time.monotonic()
-        proven = frozen == ["frozen", "frozen"] and (now := _state(freezer)) == "thawed"
+        proven = frozen == ["frozen", "frozen"] and (now := freezer_state(freezer)) == "thawed"
         states = " and ".join(frozen) if not proven else f"frozen for {over - before:.1f} s, and is {now}"
         return {
             **self.describe(),
@@ -62,12 +62,3 @@ class Paused:
             "because": f"by its control group it was {states}",
             "sockets": table,
         }
-
-
-def _state(freezer: Path) -> str:
-    """What the kernel says: version 1 in a file of its own, version 2 among the events of the group."""
-    with contextlib.suppress(OSError):
-        return (freezer / "freezer.state").read_text().strip().lower()
-    with contextlib.suppress(OSError):
-        return "frozen" if "frozen 1" in (freezer / "cgroup.events").read_text().splitlines() else "thawed"
-    return "not to be seen"

@@ -10,7 +10,6 @@ a quarter of one for so long, and the limit is never felt; in a short period the
 
 from __future__ import annotations
 
-import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 
 from drainproof.faults.bench import Bench, Trigger
 from drainproof.faults.container.common import ask, container_of, give_back, group_of, only_in_containers
+from drainproof.faults.container.groups import times_held_back
 from drainproof.faults.reading import read_sockets
 from drainproof.target.description import Target
 
@@ -64,7 +64,7 @@ class Throttled:
         container = container_of(bench).container
         usual = {"cpu_period": settings.get("CpuPeriod") or USUAL_PERIOD, "cpu_quota": settings.get("CpuQuota") or -1}
         table = read_sockets(bench)
-        before, since = _times_held_back(account), time.monotonic()
+        before, since = times_held_back(account), time.monotonic()
         ask(
             bench,
             "took CPU time from the container",
@@ -73,11 +73,11 @@ class Throttled:
         try:
             begun = time.monotonic()
             while (now := time.monotonic()) < begun + self.seconds + PATIENCE:
-                if now >= begun + self.seconds and _times_held_back(account) >= before + HELD_BACK:
+                if now >= begun + self.seconds and times_held_back(account) >= before + HELD_BACK:
                     break
                 if bench.running.wait_exit(until=now + LOOK_EVERY) is not None:
                     break
-            times = _times_held_back(account) - before
+            times = times_held_back(account) - before
         finally:
             give_back(bench, "gave the container its CPU time back", lambda: container.update(**usual))
         over = time.monotonic()
@@ -98,13 +98,3 @@ def _host_config(bench: Bench) -> dict[str, Any]:
     container.reload()
     settings: dict[str, Any] = container.attrs["HostConfig"]
     return settings
-
-
-def _times_held_back(account: Path) -> int:
-    """The kernel's count; 0 where it keeps none (version 2 without a limit) or the group is gone."""
-    with contextlib.suppress(OSError):
-        for line in (account / "cpu.stat").read_text().splitlines():
-            name, _, value = line.partition(" ")
-            if name == "nr_throttled":
-                return int(value)
-    return 0
