@@ -58,7 +58,16 @@ def test_the_signature_of_run_is_that_of_the_code() -> None:
 def test_public_members_are_listed(described: type) -> None:
     internal = {
         Evidence: {"cut", "starvation"},
-        Target: {"arguments", "command", "command_line", "environment", "environment_for", "from_json", "manifest", "to_json"}
+        Target: {
+            "arguments",
+            "command",
+            "command_line",
+            "environment",
+            "environment_for",
+            "from_json",
+            "manifest",
+            "to_json",
+        }
         | {"working_directory"},
         History: {"keys", "listener_losses"},
         RequestRecord: {"lag"},

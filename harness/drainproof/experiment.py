@@ -486,6 +486,7 @@ class _Run:
             injection.moment.wait(bench)
             proof = trigger()
             bench.last = max(bench.last, proof["t"])
+            bench.proofs.append(proof)
             self.recorder.event("fault", moment=injection.moment.describe(), **proof)
             self.progress(injection.fault.signal if isinstance(injection.fault, SignalFault) else proof["kind"])
 

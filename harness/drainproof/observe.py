@@ -198,7 +198,8 @@ class _Steadily:
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
-        self._since: float | None = None
+        self.since: float | None = None
+        """Since when it has served, at each look."""
         self._by: set[int] = set()
         self.relapsed = False
         """It has served at one look, and at a later one it did not."""
@@ -206,13 +207,13 @@ class _Steadily:
     def look(self) -> bool:
         """Looks once more."""
         if not record_serving(self._bench):
-            self.relapsed = self.relapsed or self._since is not None
-            self._since = None
+            self.relapsed = self.relapsed or self.since is not None
+            self.since = None
             return False
         now, by = time.monotonic(), owners_of_listener(self._bench.running, self._bench.port) or set()
-        if self._since is None or not self._by <= by:
-            self._since, self._by = now, by
-        return now >= self._since + self._bench.target.policy.settle_time
+        if self.since is None or not self._by <= by:
+            self.since, self._by = now, by
+        return now >= self.since + self._bench.target.policy.settle_time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,6 +253,52 @@ class UntilGoneOrReplaced:
     def describe(self) -> dict[str, Any]:
         """JSON values for the evidence."""
         return {"kind": "until_gone_or_replaced"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class UntilRecovered:
+    """Until it is gone, or serves on for the settle time; then no new requests are sent, and the last ones waited for.
+
+    For faults that are over when the observation begins (`over` in the proof) and that a server may survive. A process
+    that listened and was killed (`pid`, `listened`) must have been replaced: as many listen as before. It has as long
+    for all that as for a start, or for its grace period.
+    """
+
+    deadline: float
+    """Seconds beyond its own duration that a request may take, counted from the end of the fault on."""
+
+    def observe(self, bench: Bench, *, since: float) -> None:
+        """Looks from the end of the last fault on, and records the event `recovery` where it is not gone."""
+        policy, proof = bench.target.policy, bench.proofs[-1] if bench.proofs else {}
+        over = float(proof.get("over", since))
+        until = over + max(policy.grace_period, bench.target.start_deadline) + policy.settle_time + MARGIN
+        serves, steady, missing = _Steadily(bench), False, 0
+        while (not steady or missing) and time.monotonic() < until:
+            status = bench.running.wait_exit(until=min(until, time.monotonic() + LOOK_EVERY))
+            if status is not None:
+                record_exit(bench, status, since=since)
+                return
+            steady, missing = serves.look(), self._missing(bench, proof)
+        bench.record("recovery", serving=steady, since=serves.since, relapsed=serves.relapsed, workers_missing=missing)
+        if bench.load is not None:
+            longest = max(request.duration for request in bench.requests_in_load())
+            bench.load.stop(grace=self.deadline + longest)
+        status = bench.running.exit_status()
+        if status is None:
+            _still_alive(bench)
+        else:
+            record_exit(bench, status, since=since)
+
+    def _missing(self, bench: Bench, proof: dict[str, Any]) -> int:
+        """How many fewer processes listen than before the fault; 0 where it killed nobody that listened."""
+        before = proof.get("listened", [])
+        if proof.get("pid") not in before:
+            return 0
+        return max(0, len(before) - len(owners_of_listener(bench.running, bench.port) or set()))
+
+    def describe(self) -> dict[str, Any]:
+        """JSON values for the evidence."""
+        return {"kind": "until_recovered", "deadline": self.deadline}
 
 
 @dataclass(frozen=True, kw_only=True)

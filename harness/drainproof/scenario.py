@@ -41,6 +41,11 @@ from drainproof.faults import exceptions
 from drainproof.faults.bad_clients.malformed import MalformedRequests
 from drainproof.faults.bad_clients.vanishing import VanishingClients
 from drainproof.faults.bench import Fault, Injection
+from drainproof.faults.container.memory import MemoryLimit, Victim
+from drainproof.faults.container.network import NetworkLost
+from drainproof.faults.container.pause import Paused
+from drainproof.faults.container.restricted import Restricted
+from drainproof.faults.container.throttle import Throttled
 from drainproof.faults.exceptions import ExceptionFault, Fired
 from drainproof.faults.moments import BeforeLaunch, Delay, Listening, ServersSeen, StartUp, SteadyState
 from drainproof.faults.pod import HookState, PodTermination
@@ -57,6 +62,7 @@ from drainproof.observe import (
     UntilGoneOrReplaced,
     UntilGoneOrServing,
     UntilGoneWithoutIdle,
+    UntilRecovered,
     UntilServed,
     UntilStarted,
 )
@@ -91,6 +97,7 @@ __all__ = [
     "UntilGoneOrReplaced",
     "UntilGoneOrServing",
     "UntilGoneWithoutIdle",
+    "UntilRecovered",
     "UntilServed",
     "UntilStarted",
     "after",
@@ -108,11 +115,15 @@ __all__ = [
     "launched",
     "load_failure",
     "malformed_requests",
+    "memory_limit",
+    "network_lost",
     "once",
     "own_fail_point",
+    "paused",
     "pod_termination",
     "port_taken",
     "requirement",
+    "restricted",
     "rolling_restart",
     "sessions",
     "signal",
@@ -121,6 +132,7 @@ __all__ = [
     "slow_writer",
     "start_method",
     "steady",
+    "throttled",
     "vanishing_clients",
     "when_every_worker_served",
     "windows_loop",
@@ -283,6 +295,31 @@ def exception(
 def start_method(method: Method, *, explicit: bool = True) -> StartMethodSet:
     """The multiprocessing start method is set, or taken implicitly, before the first line of the target."""
     return StartMethodSet(method=method, explicit=explicit)
+
+
+def memory_limit(victim: Victim) -> MemoryLimit:
+    """The container reaches its memory limit, and the kernel kills its main process ("main") or another ("worker")."""
+    return MemoryLimit(victim=victim)
+
+
+def throttled(seconds: float, *, cpus: float = 0.25) -> Throttled:
+    """The container has `cpus` of a CPU for `seconds`, and longer where the kernel has not held it back by then."""
+    return Throttled(seconds=seconds, cpus=cpus)
+
+
+def paused(seconds: float) -> Paused:
+    """The container is paused, and resumed after `seconds`."""
+    return Paused(seconds=seconds)
+
+
+def network_lost(seconds: float) -> NetworkLost:
+    """The container's network is taken away, and given back after `seconds`. Its connections are lost."""
+    return NetworkLost(seconds=seconds)
+
+
+def restricted() -> Restricted:
+    """The container runs as a user who is not root, on a read-only root file system with a writable /tmp."""
+    return Restricted()
 
 
 def windows_loop() -> WindowsLoop:

@@ -51,6 +51,8 @@ class Bench:
     """Where the load goes to a balancer in front of several instances: those, and the balancer."""
     last: float = 0.0
     """When the last fault was injected, or the target launched."""
+    proofs: list[dict[str, Any]] = field(default_factory=list)
+    """Of the faults that were injected so far, in order."""
     cleanup: list[Callable[[], None]] = field(default_factory=list)
     """Called at the end of the experiment, last first."""
 

@@ -102,13 +102,16 @@ class ContainerLauncher:
         made.ports = {f"{number}/tcp": ("127.0.0.1", ports[name]) for name, number in spec.ports.items()}
         for mount in changes.mounts:
             made.with_volume_mapping(str(mount.source), mount.inside, "ro" if mount.read_only else "rw")
+        options = dict(changes.options)
+        if hasattr(made, "tmpfs"):  # newer testcontainers pass their own on, and no other
+            made.tmpfs.update(options.pop("tmpfs", {}))
         made.with_kwargs(
             **{
                 "labels": labels.of(self._session),
                 "init": spec.init,
                 "log_config": docker.types.LogConfig(type="json-file"),
                 **({} if spec.user is None else {"user": spec.user}),
-                **changes.options,
+                **options,
             }
         )
         try:
