@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from drainproof.errors import CommandNotStarted, HarnessError
+from drainproof.errors import CommandNotStarted, HarnessError, Inconclusive, Unsupported
 from drainproof.probes import processes, sockets
 from drainproof.probes.sockets import Namespace
 from drainproof.target import kernel
@@ -84,8 +84,12 @@ class ContainerInstance:
     @property
     def stop_signal(self) -> str:
         """The image's STOPSIGNAL by name, else SIGTERM."""
-        wanted = number(self.image.stop_signal) if self.image.stop_signal else None
-        return "SIGTERM" if wanted is None else name_of(wanted)
+        if not self.image.stop_signal:
+            return "SIGTERM"
+        wanted = number(self.image.stop_signal)
+        if wanted is None:
+            raise Unsupported(f"the image's STOPSIGNAL is {self.image.stop_signal!r}, which this machine does not have")
+        return name_of(wanted)
 
     @property
     def obscured(self) -> str | None:

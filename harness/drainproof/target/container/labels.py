@@ -24,10 +24,16 @@ def owner(pid: int) -> str:
 
 
 def is_alive(value: str) -> bool:
-    """Whether the owner lives. One of another machine, or in a container, is taken to: it cannot be seen from here."""
+    """Whether the owner lives. One of another machine, or in a container, is taken to: it cannot be seen from here.
+
+    A zombie does not: it was killed, and nobody has asked how it ended.
+    """
     machine, _, rest = value.partition("/")
-    pid = rest.partition("/")[0]
-    return machine != _machine() or not pid.isdigit() or owner(int(pid)) == value
+    pid, _, birth = rest.partition("/")
+    if machine != _machine() or not pid.isdecimal():
+        return True
+    stat = tree.read_stat(int(pid))
+    return stat is not None and stat.alive and str(stat.birth) == birth
 
 
 def of(session: str) -> dict[str, str]:
