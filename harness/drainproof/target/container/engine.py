@@ -59,11 +59,14 @@ class Engine:
     """1 or 2."""
 
     def require(self) -> None:
-        """Raises HarnessError where it does not answer any more, within `PING_TIMEOUT` seconds."""
+        """Raises HarnessError where it takes no new connection and answers on it, within `PING_TIMEOUT` seconds."""
+        self.quick.close()  # the connection that it has from last time
         try:
             self.quick.ping()
         except Exception as error:
-            raise HarnessError(f"the Docker engine at {self.address} does not answer any more: {reason(error)}") from error
+            raise HarnessError(
+                f"the Docker engine at {self.address} does not answer any more: {reason(error)}"
+            ) from error
 
     def describe(self) -> dict[str, Any]:
         """JSON values for the evidence."""
@@ -137,7 +140,11 @@ def reason(error: BaseException) -> str:
     """The innermost reason of an error: the SDK and urllib3 wrap one into the other."""
     explanation = getattr(error, "explanation", None)
     if explanation:
-        return explanation.decode("utf-8", "replace").strip() if isinstance(explanation, bytes) else str(explanation).strip()
+        return (
+            explanation.decode("utf-8", "replace").strip()
+            if isinstance(explanation, bytes)
+            else str(explanation).strip()
+        )
     seen: list[BaseException] = []
     here: BaseException | None = error
     while here is not None and not any(here is each for each in seen):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 import uuid
@@ -10,12 +11,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from drainproof.errors import CommandNotStarted, HarnessError, Inconclusive
+from drainproof.errors import CommandNotStarted, DrainproofError, HarnessError, Inconclusive
 from drainproof.target import kernel
 from drainproof.target.container import cgroup, labels
 from drainproof.target.container.engine import Engine, address, connect, libraries, reason, speaking
 from drainproof.target.container.image import Image, obtain
 from drainproof.target.container.instance import ContainerInstance
+from drainproof.target.container.made import container_class
 from drainproof.target.container.reaper import Reaper
 from drainproof.target.container.watch import Watch
 from drainproof.target.container_spec import ContainerSpec
@@ -27,6 +29,15 @@ from drainproof.target.process import LITERALS, fresh_tmp
 
 TMP = Path("/tmp")
 """What `{tmp}` stands for."""
+
+LOST = 3
+"""So often in a row an engine that answered before may be silent; then it is not asked again in this session."""
+
+ELSEWHERE = 5.0
+"""Seconds after which a PID 1 that runs, and is no process of this machine, is taken to be one of another.
+
+One that has just ended is none either, until the engine notices.
+"""
 
 
 class ContainerLauncher:
@@ -40,7 +51,10 @@ class ContainerLauncher:
         self._session = uuid.uuid4().hex[:12]
         self._reaper: Reaper | None = None
         self._image: Image | None = None
-        self._failure: Exception | None = None
+        self._failure: DrainproofError | None = None
+        self._silent = 0
+        self._is_here = False
+        """Whether the engine's processes are this machine's, as far as is known."""
         self._preparing = threading.Lock()
 
     @property
@@ -53,14 +67,27 @@ class ContainerLauncher:
         """The image. Raises CommandNotStarted where it cannot be had, Unsupported where there is no engine."""
         with self._preparing:
             if self._failure is not None:
-                raise self._failure
+                raise type(self._failure)(str(self._failure)) from self._failure
             if self._image is None:
                 try:
                     self._image = self._prepare()
-                except (CommandNotStarted, HarnessError) as error:  # it would fail the same way for every scenario
+                except DrainproofError as error:  # it would fail the same way, and take as long, for every scenario
                     self._failure = error
                     raise
             return self._image
+
+    def _require_engine(self) -> None:
+        """Raises HarnessError where the engine has gone away; it may come back, but nobody waits for it for ever."""
+        if self._silent >= LOST:
+            raise HarnessError(
+                f"the Docker engine at {address()} was silent {LOST} times in a row; it was not asked again"
+            )
+        try:
+            self.engine.require()
+        except HarnessError:
+            self._silent += 1
+            raise
+        self._silent = 0
 
     def _prepare(self) -> Image:
         engine = self.engine
@@ -88,13 +115,15 @@ class ContainerLauncher:
     ) -> ContainerInstance:
         """Starts a container of `target`, its ports published on 127.0.0.1 under the numbers in `ports`."""
         image, engine, spec = self.image, self.engine, self._spec
-        docker, testcontainers = libraries()
+        self._require_engine()
+        docker, _ = libraries()
         words = target.command_line(ports=spec.ports, workers=workers, tmp=TMP)
         more = target.arguments(changes.arguments, ports=spec.ports, workers=workers, tmp=TMP)
         command = [*(words or image.command), *more] if words or more else None
         with speaking("made a container"):
-            made = testcontainers.DockerContainer(
+            made = container_class()(
                 image.id,
+                engine=engine,
                 command=command,
                 env=target.environment_for(ports=spec.ports, workers=workers, tmp=TMP, extra=changes.environment),
                 name=f"drainproof-{self._session}-{uuid.uuid4().hex[:8]}",
@@ -115,9 +144,7 @@ class ContainerLauncher:
             self._start(made, name=target.name)
             return self._watched(made, engine, image, ports=ports, output=output, tmp=tmp or fresh_tmp())
         except BaseException:
-            if made._container is not None:
-                with contextlib.suppress(Exception):  # the first error is the one to tell; the reaper removes the rest
-                    made._container.remove(force=True, v=True)
+            made.discard()
             raise
 
     def _start(self, made: Any, *, name: str) -> None:
@@ -137,22 +164,10 @@ class ContainerLauncher:
         self, made: Any, engine: Engine, image: Image, *, ports: Mapping[str, int], output: Path, tmp: Path
     ) -> ContainerInstance:
         """The instance of a container that was started."""
-        container = made._container
-        with speaking("looked at the container"):
-            state = engine.client.api.inspect_container(container.id)["State"]
-            connection = engine.client.api.attach_socket(
-                container.id, params={"stdout": 1, "stderr": 1, "stream": 1, "logs": 1}
-            )
-        pid = int(state["Pid"])
-        pidfd = _pidfd(pid)
-        if pid and not cgroup.belongs(pid=pid, container=container.id) and not _has_ended(engine, container.id):
-            connection.close()
-            raise Inconclusive(
-                f"the Docker engine at {engine.address} runs elsewhere: its containers are no processes of this "
-                "machine, so neither accepted requests nor signals can be seen. Run drainproof where the engine runs"
-            )
+        container = made.get_wrapped_container()
+        pid, pidfd = self._locate(engine, container.id)
         watch = Watch(
-            connection=connection,
+            connection=made.connection,
             output=output,
             literals=LITERALS,
             pidfd=pidfd,
@@ -162,7 +177,7 @@ class ContainerLauncher:
             container=container,
             engine=engine,
             image=image,
-            pid=pid if pidfd is not None else 0,
+            pid=pid,
             pidfd=pidfd,
             watch=watch,
             inside=self._spec.ports,
@@ -171,6 +186,31 @@ class ContainerLauncher:
             output=output,
             name=self._target.name,
         )
+
+    def _locate(self, engine: Engine, container: str) -> tuple[int, int | None]:
+        """PID 1 among the processes of this machine, with its pidfd; 0 and None where it has ended.
+
+        Raises Inconclusive where the engine runs elsewhere.
+        """
+        until = time.monotonic() + ELSEWHERE
+        while True:
+            with speaking("looked at the container"):
+                state = engine.client.api.inspect_container(container)["State"]
+            pid = int(state["Pid"])
+            if not state["Running"] or not pid:
+                return 0, None
+            pidfd = _pidfd(pid)
+            if pidfd is not None:
+                if cgroup.belongs(pid=pid, container=container):
+                    self._is_here = True
+                    return pid, pidfd
+                os.close(pidfd)
+            if not self._is_here and time.monotonic() > until:
+                raise Inconclusive(
+                    f"the Docker engine at {engine.address} runs elsewhere: its containers are no processes of this "
+                    "machine, so neither accepted requests nor signals can be seen. Run drainproof where the engine runs"
+                )
+            time.sleep(0.02)  # it has just ended, and the engine shows it in a moment
 
     def inherited(self, variable: str) -> str | None:
         """What the image sets."""
@@ -193,21 +233,23 @@ def _pidfd(pid: int) -> int | None:
     return None
 
 
-def _has_ended(engine: Engine, container: str) -> bool:
-    return not engine.client.api.inspect_container(container)["State"]["Running"]
-
-
 def _wait(engine: Engine, container: str) -> dict[str, Any]:
-    """Blocks until the engine says that the container has ended; its `State` then."""
+    """Blocks until the engine says that the container has ended; its `State` then. Raises HarnessError.
+
+    An engine that is being stopped ends its containers, and tells of it on the connections that it has; new ones it
+    takes no more. So it must still answer after the end: then the end was not its own doing.
+    """
     api = engine.client.api
     while True:
-        try:
-            api.wait(container, timeout=3600)
-        except Exception as error:
-            if "timed out" not in str(error).lower():
-                raise
-        state: dict[str, Any] = api.inspect_container(container)["State"]
+        with speaking("waited for the end of a container"):
+            try:
+                api.wait(container, timeout=3600)
+            except Exception as error:
+                if "timed out" not in str(error).lower():
+                    raise
+            state: dict[str, Any] = api.inspect_container(container)["State"]
         if not state["Running"]:
+            engine.require()
             return state
         time.sleep(0.01)  # it has said that it ended, and shows it in a moment
 
