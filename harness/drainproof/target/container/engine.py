@@ -139,12 +139,10 @@ def speaking(what: str) -> Iterator[None]:
 def reason(error: BaseException) -> str:
     """The innermost reason of an error: the SDK and urllib3 wrap one into the other."""
     explanation = getattr(error, "explanation", None)
+    if isinstance(explanation, bytes):
+        explanation = explanation.decode("utf-8", "replace")
     if explanation:
-        return (
-            explanation.decode("utf-8", "replace").strip()
-            if isinstance(explanation, bytes)
-            else str(explanation).strip()
-        )
+        return str(explanation).strip()
     seen: list[BaseException] = []
     here: BaseException | None = error
     while here is not None and not any(here is each for each in seen):

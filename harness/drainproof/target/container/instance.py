@@ -142,7 +142,8 @@ class ContainerInstance:
             and not watch.wait_for(self._known, until=watch.ended_at + _STATUS)
         ):
             raise HarnessError(
-                f"PID 1 has ended, and the Docker engine at {self._engine.address} has not told how within {_STATUS:g} s"
+                f"PID 1 has ended, and the Docker engine at {self._engine.address} has not told how within "
+                f"{_STATUS:g} s"
             )
         if watch.exit is None and watch.trouble is not None:
             raise HarnessError(watch.trouble)

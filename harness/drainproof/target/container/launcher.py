@@ -208,7 +208,8 @@ class ContainerLauncher:
             if not self._is_here and time.monotonic() > until:
                 raise Inconclusive(
                     f"the Docker engine at {engine.address} runs elsewhere: its containers are no processes of this "
-                    "machine, so neither accepted requests nor signals can be seen. Run drainproof where the engine runs"
+                    "machine, so neither accepted requests nor signals can be seen. Run drainproof where the engine "
+                    "runs"
                 )
             time.sleep(0.02)  # it has just ended, and the engine shows it in a moment
 

@@ -23,7 +23,7 @@ def container_class() -> Any:
     _, testcontainers = libraries()
     from testcontainers.core.docker_client import DockerClient  # noqa: PLC0415 - as above
 
-    class Client(DockerClient):  # type: ignore[misc]  # it has no types
+    class Client(DockerClient):
         """What testcontainers talks through."""
 
         def __init__(self, engine: Engine) -> None:
@@ -42,8 +42,8 @@ def container_class() -> Any:
         def __init__(self, image: str, *, engine: Engine, **more: Any) -> None:
             # With the version given, the client that it makes here asks for nothing; ours takes its place.
             super().__init__(image, docker_client_kw={"version": engine.client.api.api_version}, **more)
-            self._docker.client.close()
-            self._docker = Client(engine)
+            self.get_docker_client().client.close()
+            self._docker: Any = Client(engine)
 
         @property
         def connection(self) -> Any:

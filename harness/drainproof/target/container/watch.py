@@ -4,8 +4,9 @@ Two threads, since each waits for something of its own. The output comes over an
 header of 8 bytes: stream, three zeros, length), and is stamped when it is read. The end is the end of PID 1, of which
 a pidfd tells within a millisecond; the exit status then comes from the engine, 20 to 400 ms later.
 
-Lost: attaching after the start, with the engine's log for what was printed before (see `made.py`), `docker wait` and the `die` event for the moment (200 to 440 ms and 20 to 40 ms late), `docker logs` for the
-output (whole lines only, by the engine's clock, and not with every log driver).
+Lost: attaching after the start, with the engine's log for what was printed before (see `made.py`); `docker wait` and
+the `die` event for the moment (200 to 440 ms and 20 to 40 ms late); `docker logs` for the output (whole lines only, by
+the engine's clock, and not with every log driver).
 """
 
 from __future__ import annotations
