@@ -31,7 +31,19 @@ class Container:
         self.state: dict = {"ExitCode": 0}
         self.failure: Exception | None = None
         self.file = folder / "output.jsonl"
-        self.watch = Watch(connection=ours, output=self.file, literals=("Traceback",), pidfd=pidfd, wait=self._wait)
+        self.away = False
+        self.watch = Watch(
+            connection=ours,
+            output=self.file,
+            literals=("Traceback",),
+            pidfd=pidfd,
+            wait=self._wait,
+            require=self._require,
+        )
+
+    def _require(self) -> None:
+        if self.away:
+            raise HarnessError("the Docker engine at x does not answer any more")
 
     def _wait(self) -> dict:
         self.ended.wait()
@@ -142,6 +154,30 @@ def test_an_engine_that_goes_away_is_told_to_everybody_who_waits(container):
     assert container.watch.exit is None
 
 
+def test_a_stream_that_ends_before_pid_1_does_because_the_engine_went_away(tmp_path):
+    """Nobody waits for the end of a process that lives on, while nobody could tell how it ended."""
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    container = Container(tmp_path, pidfd=kernel.pidfd_open(child.pid))
+    container.away = True
+    container.engine.close()
+    assert container.watch.wait_for(lambda: container.watch.trouble is not None, until=soon())
+    assert container.watch.trouble == "the Docker engine at x does not answer any more"
+    container.ended.set()
+    container.watch.close()
+    child.communicate()
+
+
+def test_a_stream_that_ends_before_pid_1_does_while_the_engine_is_there(tmp_path):
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    container = Container(tmp_path, pidfd=kernel.pidfd_open(child.pid))
+    container.engine.close()
+    assert container.watch.wait_for(lambda: container.watch.output_complete, until=soon())
+    assert container.watch.trouble is None
+    child.communicate()
+    container.end(ExitCode=0)
+    container.watch.close()
+
+
 def test_a_defect_of_ours_leaves_nobody_waiting(container):
     container.state = {}
     container.ended.set()
@@ -174,6 +210,7 @@ def test_a_connection_that_is_reset_while_it_runs_is_a_problem(tmp_path, eventua
         literals=(),
         pidfd=None,
         wait=lambda: ended.wait() and {"ExitCode": 0},
+        require=lambda: None,
     )
     engine.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     engine.close()  # a reset

@@ -172,6 +172,7 @@ class ContainerLauncher:
             literals=LITERALS,
             pidfd=pidfd,
             wait=lambda: _wait(engine, container.id),
+            require=engine.require,
         )
         return ContainerInstance(
             container=container,

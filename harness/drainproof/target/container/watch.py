@@ -46,9 +46,19 @@ class Watch:
     """One container. The fields below `changed` are written by the threads, while they hold it."""
 
     def __init__(
-        self, *, connection: Any, output: Path, literals: tuple[str, ...], pidfd: int | None, wait: Callable[[], Any]
+        self,
+        *,
+        connection: Any,
+        output: Path,
+        literals: tuple[str, ...],
+        pidfd: int | None,
+        wait: Callable[[], Any],
+        require: Callable[[], None],
     ) -> None:
-        """`wait` blocks until the engine says that the container ended, and returns its `State`."""
+        """`wait` blocks until the engine says that the container ended, and returns its `State`.
+
+        `require` raises HarnessError where the engine does not answer any more.
+        """
         self.changed = threading.Condition()
         self.exit: ExitStatus | None = None
         self.state: dict[str, Any] = {}
@@ -65,6 +75,7 @@ class Watch:
         self._socket: socket.socket = getattr(connection, "_sock", connection)
         self._pidfd = pidfd
         self._wait = wait
+        self._require = require
         self._closing = False
         self._threads = [
             threading.Thread(target=self._read_output, name="drainproof-container-output", daemon=True),
@@ -117,6 +128,8 @@ class Watch:
         except OSError as error:
             if self.ended_at is None:
                 self.problems.append(f"its output could not be read any more: {reason(error)}")
+        if self.ended_at is None and not self._closing:
+            self._ask_engine()
         with self._writing:
             self._log.finish(time.monotonic())
             if self._log.problem:
@@ -127,6 +140,15 @@ class Watch:
         with self.changed:
             self.output_complete = True
             self.changed.notify_all()
+
+    def _ask_engine(self) -> None:
+        """The stream ended and PID 1 has not: a container that is just ending, or an engine that has gone away."""
+        try:
+            self._require()
+        except Exception as error:  # as in `_see_end`
+            with self.changed:
+                self.trouble = _trouble(error)
+                self.changed.notify_all()
 
     def _over(self) -> bool:
         return self.ended_at is not None and time.monotonic() > self.ended_at + _LAST_WORDS
@@ -169,11 +191,7 @@ class Watch:
             code = int(state["ExitCode"])
         except Exception as error:  # a thread that dies silently would leave everybody waiting
             with self.changed:
-                self.trouble = (
-                    str(error)
-                    if isinstance(error, HarnessError)
-                    else (f"the end of the container cannot be told: {reason(error)}")
-                )
+                self.trouble = _trouble(error)
                 self.changed.notify_all()
             return
         with self.changed:
@@ -181,6 +199,12 @@ class Watch:
             self.state = state
             self.exit = exit_status(code, seen)
             self.changed.notify_all()
+
+
+def _trouble(error: Exception) -> str:
+    if isinstance(error, HarnessError):
+        return str(error)
+    return f"the end of the container cannot be told: {reason(error)}"
 
 
 def exit_status(code: int, t: float) -> ExitStatus:
