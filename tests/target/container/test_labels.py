@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import pytest
 from drainproof.target import tree
@@ -56,45 +55,50 @@ def test_what_cannot_be_seen_from_here_is_left_alone(value):
     assert labels.is_alive(value)
 
 
-class Thing:
-    def __init__(self, name, tags, *, fails=False):
-        self.name, self.labels, self.attrs, self.id, self.short_id = name, tags, {"Labels": tags}, name, name
-        self.fails, self.gone = fails, False
+class Engine:
+    """The part of an engine's interface that is used; the real one is asked in `tests/real/test_containers.py`."""
 
-    def remove(self, **_):
-        if self.fails:
-            raise RuntimeError("removal of container x is already in progress")
-        self.gone = True
+    def __init__(self, **things):
+        self.things, self.gone, self.api = things, [], self
+
+    def _of(self, kind, filters):
+        return [each for each in self.things.get(kind, ()) if filters["label"] in (each["Labels"] or {})]
+
+    def containers(self, *, all, filters):
+        return self._of("container", filters)
+
+    def networks(self, *, filters):
+        return self._of("network", filters)
+
+    def volumes(self, *, filters):
+        return {"Volumes": self._of("volume", filters) or None}
+
+    def images(self, *, all, filters):
+        return self._of("image", filters)
+
+    def _remove(self, name, **_):
+        if name == "busy":
+            raise RuntimeError("removal of container busy is already in progress")
+        self.gone.append(name)
+
+    remove_container = remove_network = remove_volume = remove_image = _remove
 
 
-class Collection:
-    def __init__(self, *things):
-        self.things = things
-
-    def list(self, *, filters, **_):
-        return [thing for thing in self.things if filters["label"] in (thing.labels or {})]
-
-    def remove(self, identity, **_):
-        next(thing for thing in self.things if thing.id == identity).remove()
-
-
-def client(**collections):
-    """What `labels.remove` uses of the SDK's client; the real one is asked in `tests/real/test_containers.py`."""
-    kinds = ("containers", "networks", "volumes", "images")
-    return SimpleNamespace(**{kind: Collection(*collections.get(kind, ())) for kind in kinds})
+def thing(name, session=None):
+    return {"Id": name, "Name": name, "Labels": None if session is None else {labels.SESSION: session}}
 
 
 def test_only_what_is_wanted_is_removed_and_one_failure_stops_nothing():
-    ours, theirs = {labels.SESSION: "a"}, {labels.SESSION: "b"}
-    busy, mine, other = Thing("busy", ours, fails=True), Thing("mine", ours), Thing("other", theirs)
-    network, volume, image = Thing("n", ours), Thing("v", ours), Thing("i", ours)
-    foreign = Thing("foreign", {})
-    engine = client(
-        containers=[busy, mine, other, foreign],
-        networks=[network],
-        volumes=[volume],
-        images=[image, Thing("j", theirs)],
+    engine = Engine(
+        container=[thing("busy", "a"), thing("mine", "a"), thing("other", "b"), thing("foreign")],
+        network=[thing("n", "a")],
+        volume=[thing("v", "a")],
+        image=[thing("i", "a"), thing("j", "b")],
     )
     removed = labels.remove(engine, which=lambda found: found.get(labels.SESSION) == "a")
     assert removed == ["container mine", "network n", "volume v", "image i"]
-    assert not other.gone and not foreign.gone
+    assert engine.gone == ["mine", "n", "v", "i"]
+
+
+def test_nothing_to_remove():
+    assert labels.remove(Engine(), which=lambda _: True) == []

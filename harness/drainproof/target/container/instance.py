@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -57,8 +57,13 @@ class ContainerInstance:
         tmp: Path,
         output: Path,
         name: str,
+        later: Callable[[Callable[[], None]], None],
     ) -> None:
-        """`pid` is 0, and `pidfd` None, where PID 1 ended before it could be looked at."""
+        """`pid` is 0, and `pidfd` None, where PID 1 ended before it could be looked at.
+
+        `later` does what nobody has to wait for.
+        """
+        self._later = later
         self.name = name
         self.pid = pid
         self.host = HOST
@@ -169,8 +174,10 @@ class ContainerInstance:
 
     @property
     def out_of_memory(self) -> bool:
-        """Whether the kernel killed a process of it for want of memory: PID 1, or only a child."""
-        return bool(self._watch.state.get("OOMKilled"))
+        """Whether the kernel killed a process of it for want of memory: PID 1, or only a child. Until `end`."""
+        with speaking("looked at the container"):
+            state = self._engine.client.api.inspect_container(self._id)["State"]
+        return bool(state["OOMKilled"])
 
     # -- its processes --
 
@@ -297,7 +304,10 @@ class ContainerInstance:
             self._removed = True
             told = self._watch.trouble is not None
             try:
-                self._remove()
+                if self._watch.exit is not None:  # nothing runs any more, and the engine takes its time to tidy up
+                    self._later(self._remove)
+                else:
+                    self._remove()
             except HarnessError:
                 self._strike()
                 if not told:

@@ -7,7 +7,8 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,9 @@ TMP = Path("/tmp")
 LOST = 3
 """So often in a row an engine that answered before may be silent; then it is not asked again in this session."""
 
+LONG = 3600
+"""Seconds after which the engine is asked anew for the end of a container that runs."""
+
 ELSEWHERE = 5.0
 """Seconds after which a PID 1 that runs, and is no process of this machine, is taken to be one of another.
 
@@ -53,6 +57,9 @@ class ContainerLauncher:
         self._image: Image | None = None
         self._failure: DrainproofError | None = None
         self._silent = 0
+        self._removals: list[tuple[frozenset[int], Future[None]]] = []
+        """Of which ports, and what removes the container that had them."""
+        self._remover = ThreadPoolExecutor(2, thread_name_prefix="drainproof-removal")
         self._is_here = False
         """Whether the engine's processes are this machine's, as far as is known."""
         self._preparing = threading.Lock()
@@ -116,6 +123,7 @@ class ContainerLauncher:
         """Starts a container of `target`, its ports published on 127.0.0.1 under the numbers in `ports`."""
         image, engine, spec = self.image, self.engine, self._spec
         self._require_engine()
+        self._await_removals(set(ports.values()))
         docker, _ = libraries()
         words = target.command_line(ports=spec.ports, workers=workers, tmp=TMP)
         more = target.arguments(changes.arguments, ports=spec.ports, workers=workers, tmp=TMP)
@@ -172,7 +180,6 @@ class ContainerLauncher:
             literals=LITERALS,
             pidfd=pidfd,
             wait=lambda: _wait(engine, container.id),
-            require=engine.require,
         )
         return ContainerInstance(
             container=container,
@@ -186,7 +193,18 @@ class ContainerLauncher:
             tmp=tmp,
             output=output,
             name=self._target.name,
+            later=lambda remove: self._removals.append((frozenset(ports.values()), self._remover.submit(remove))),
         )
+
+    def _await_removals(self, ports: Set[int] | None = None) -> None:
+        """Waits until the containers are removed that had one of these ports (None: all).
+
+        One that could not be removed is left to the reaper.
+        """
+        for of, removal in self._removals:
+            if ports is None or of & ports:
+                wait([removal])
+        self._removals = [(of, removal) for of, removal in self._removals if not removal.done()]
 
     def _locate(self, engine: Engine, container: str) -> tuple[int, int | None]:
         """PID 1 among the processes of this machine, with its pidfd; 0 and None where it has ended.
@@ -224,6 +242,8 @@ class ContainerLauncher:
 
     def close(self) -> None:
         """Removes what the session made in the engine. Idempotent."""
+        self._await_removals()
+        self._remover.shutdown()
         if self._reaper is not None:
             self._reaper.close()
             self._reaper = None
@@ -235,25 +255,22 @@ def _pidfd(pid: int) -> int | None:
     return None
 
 
-def _wait(engine: Engine, container: str) -> dict[str, Any]:
-    """Blocks until the engine says that the container has ended; its `State` then. Raises HarnessError.
+def _wait(engine: Engine, container: str) -> int:
+    """Blocks until the engine says that the container has ended; its exit code. Raises HarnessError.
 
     An engine that is being stopped ends its containers, and tells of it on the connections that it has; new ones it
     takes no more. So it must still answer after the end: then the end was not its own doing.
     """
-    api = engine.client.api
     while True:
         with speaking("waited for the end of a container"):
             try:
-                api.wait(container, timeout=3600)
+                answer = engine.client.api.wait(container, timeout=LONG)
             except Exception as error:
                 if "timed out" not in str(error).lower():
                     raise
-            state: dict[str, Any] = api.inspect_container(container)["State"]
-        if not state["Running"]:
-            engine.require()
-            return state
-        time.sleep(0.01)  # it has said that it ended, and shows it in a moment
+                continue
+        engine.require()
+        return int(answer["StatusCode"])
 
 
 def _is_command(text: str) -> bool:

@@ -1,8 +1,10 @@
 """Watches one container from outside: its output, line by line, and its end.
 
-Two threads, since each waits for something of its own. The output comes over an attached connection, in frames (a
+Three threads, since each waits for something of its own. The output comes over an attached connection, in frames (a
 header of 8 bytes: stream, three zeros, length), and is stamped when it is read. The end is the end of PID 1, of which
-a pidfd tells within a millisecond; the exit status then comes from the engine, 20 to 400 ms later.
+a pidfd tells within a millisecond; the exit status then comes from the engine, 20 to 800 ms later. It is asked for the
+status from the start on: whoever asks when PID 1 has ended is answered when the engine has taken the network down as
+well, some tenths of a second later. An engine that goes away breaks that connection off, which is how that is noticed.
 
 Lost: attaching after the start, with the engine's log for what was printed before (see `made.py`); `docker wait` and
 the `die` event for the moment (200 to 440 ms and 20 to 40 ms late); `docker logs` for the output (whole lines only, by
@@ -46,23 +48,11 @@ class Watch:
     """One container. The fields below `changed` are written by the threads, while they hold it."""
 
     def __init__(
-        self,
-        *,
-        connection: Any,
-        output: Path,
-        literals: tuple[str, ...],
-        pidfd: int | None,
-        wait: Callable[[], Any],
-        require: Callable[[], None],
+        self, *, connection: Any, output: Path, literals: tuple[str, ...], pidfd: int | None, wait: Callable[[], int]
     ) -> None:
-        """`wait` blocks until the engine says that the container ended, and returns its `State`.
-
-        `require` raises HarnessError where the engine does not answer any more.
-        """
+        """`wait` blocks until the engine says that the container ended, and returns the exit code that it tells."""
         self.changed = threading.Condition()
         self.exit: ExitStatus | None = None
-        self.state: dict[str, Any] = {}
-        """What the engine says of the end: `ExitCode`, `OOMKilled`, …"""
         self.ended_at: float | None = None
         """When PID 1 ended; the status may not be known yet."""
         self.trouble: str | None = None
@@ -75,11 +65,11 @@ class Watch:
         self._socket: socket.socket = getattr(connection, "_sock", connection)
         self._pidfd = pidfd
         self._wait = wait
-        self._require = require
         self._closing = False
         self._threads = [
             threading.Thread(target=self._read_output, name="drainproof-container-output", daemon=True),
             threading.Thread(target=self._see_end, name="drainproof-container-end", daemon=True),
+            threading.Thread(target=self._ask_status, name="drainproof-container-status", daemon=True),
         ]
         for thread in self._threads:
             thread.start()
@@ -101,7 +91,7 @@ class Watch:
         self._closing = True
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
+        for thread in self._threads[:2]:  # the third one waits for the engine, and needs nothing of what is closed here
             thread.join(_LAST_WORDS)
         if self._pidfd is not None:
             os.close(self._pidfd)
@@ -128,8 +118,6 @@ class Watch:
         except OSError as error:
             if self.ended_at is None:
                 self.problems.append(f"its output could not be read any more: {reason(error)}")
-        if self.ended_at is None and not self._closing:
-            self._ask_engine()
         with self._writing:
             self._log.finish(time.monotonic())
             if self._log.problem:
@@ -140,15 +128,6 @@ class Watch:
         with self.changed:
             self.output_complete = True
             self.changed.notify_all()
-
-    def _ask_engine(self) -> None:
-        """The stream ended and PID 1 has not: a container that is just ending, or an engine that has gone away."""
-        try:
-            self._require()
-        except Exception as error:  # as in `_see_end`
-            with self.changed:
-                self.trouble = _trouble(error)
-                self.changed.notify_all()
 
     def _over(self) -> bool:
         return self.ended_at is not None and time.monotonic() > self.ended_at + _LAST_WORDS
@@ -174,37 +153,35 @@ class Watch:
     # -- the end --
 
     def _see_end(self) -> None:
-        seen: float | None = None
+        if self._pidfd is None:
+            return
+        poll = select.poll()
+        poll.register(self._pidfd, select.POLLIN)
+        while not poll.poll(1000 * _GLANCE):
+            if self._closing:
+                return
+        with self.changed:
+            self.ended_at = self.ended_at or time.monotonic()
+            self.changed.notify_all()
+
+    def _ask_status(self) -> None:
         try:
-            if self._pidfd is not None:
-                poll = select.poll()
-                poll.register(self._pidfd, select.POLLIN)
-                while not poll.poll(1000 * _GLANCE):
-                    if self._closing:
-                        return
-                seen = time.monotonic()
-                with self.changed:
-                    self.ended_at = seen
-                    self.changed.notify_all()
-            state = self._wait()
-            seen = seen if seen is not None else time.monotonic()
-            code = int(state["ExitCode"])
+            code = self._wait()
         except Exception as error:  # a thread that dies silently would leave everybody waiting
             with self.changed:
-                self.trouble = _trouble(error)
+                self.trouble = (
+                    str(error)
+                    if isinstance(error, HarnessError)
+                    else (f"the end of the container cannot be told: {reason(error)}")
+                )
                 self.changed.notify_all()
             return
         with self.changed:
-            self.ended_at = seen
-            self.state = state
-            self.exit = exit_status(code, seen)
+            if self._pidfd is not None:  # its thread knows the moment better, and is about to tell
+                self.changed.wait_for(lambda: self.ended_at is not None, timeout=_LAST_WORDS)
+            self.ended_at = self.ended_at or time.monotonic()
+            self.exit = exit_status(code, self.ended_at)
             self.changed.notify_all()
-
-
-def _trouble(error: Exception) -> str:
-    if isinstance(error, HarnessError):
-        return str(error)
-    return f"the end of the container cannot be told: {reason(error)}"
 
 
 def exit_status(code: int, t: float) -> ExitStatus:
