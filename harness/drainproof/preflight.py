@@ -6,8 +6,8 @@ a handler may have an init in front of it. CONT-1 judges what really happens.
 
 from __future__ import annotations
 
+import json
 import shlex
-import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
@@ -30,11 +30,9 @@ def of_image(*, image: Image, target: Target) -> list[str]:
     found = []
     command = image.main_command(target.command)
     if _is_shell_form(command):
-        exec_form = shlex.split(command[2]) if _is_simple(command[2]) else ["program", "argument"]
-        quoted = ", ".join(f'"{word}"' for word in exec_form)
         found.append(
             f"CMD is in shell form ({shlex.join(command[:2])} …), so a shell is PID 1, and a shell passes no signal on "
-            f"unless it hands its place on (exec); in exec form: CMD [{quoted}]"
+            f"unless it hands its place on (exec); in exec form: CMD {json.dumps(_exec_form(command[2]))}"
         )
     stop = image.stop_signal
     names = [name for name in target.policy.stop_signals if stop and number(stop) == number(name)]
@@ -53,12 +51,27 @@ def of_image(*, image: Image, target: Target) -> list[str]:
 
 
 def _is_shell_form(command: Sequence[str]) -> bool:
-    return len(command) >= 3 and PurePath(command[0]).name in SHELLS and command[1] == "-c"
+    """A script whose one command is `exec` hands its place on, which is as good as exec form."""
+    if len(command) < 3 or PurePath(command[0]).name not in SHELLS or command[1] != "-c":
+        return False
+    words = _words(command[2])
+    return words is None or words[:1] != ["exec"]
 
 
-def _is_simple(script: str) -> bool:
-    """Whether a script is one command that needs no shell."""
-    return not set(script) & set("|&;<>()$`\n")
+def _exec_form(script: str) -> list[str]:
+    """What a script would be as a list of words; an example where it needs a shell."""
+    return _words(script) or ["program", "argument"]
+
+
+def _words(script: str) -> list[str] | None:
+    """The words of a script that is one command and needs no shell; None for any other."""
+    if set(script) & set("|&;<>()$`*?[]{}~#\n"):
+        return None
+    try:
+        words = shlex.split(script)
+    except ValueError:  # a quotation that does not end
+        return None
+    return None if not words or "=" in words[0] else words
 
 
 @dataclass(kw_only=True)
@@ -76,7 +89,8 @@ class LookAtSignals:
             return
         kind = instance.kind_of_main()
         for name in bench.target.policy.stop_signals:
-            if state.disposition(signal.Signals[name]) == "default":
+            signum = number(name)
+            if signum is not None and state.disposition(signum) == "default":
                 self.found.append(
                     f"PID 1 has no handler for {name} ({kind.sentence}): the kernel drops a signal that PID 1 does not "
                     f"handle, so it can only be killed. Handle it, or put an init in front (init = true in [container])"

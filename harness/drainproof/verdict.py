@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -11,6 +12,15 @@ OUTCOMES: tuple[Outcome, ...] = ("pass", "fail", "note", "inconclusive", "unsupp
 
 RED: frozenset[Outcome] = frozenset({"fail", "inconclusive", "error"})
 """Outcomes that make the exit status of a run non-zero."""
+
+
+def judged_nothing(outcomes: Iterable[Outcome]) -> bool:
+    """Whether nothing was judged at all: no verdicts, or each says `unsupported` (there is no Docker engine, say).
+
+    Such a run must not pass a gate: where one rule does not apply, others do, but where none does, nothing was shown.
+    """
+    return all(outcome == "unsupported" for outcome in outcomes)
+
 
 Fact = str | int | float | bool | None | list[Any] | dict[str, Any]
 
@@ -67,4 +77,5 @@ class Results:
     @property
     def red(self) -> bool:
         """Whether this run must not pass a gate: where something is red, and where nothing was judged."""
-        return self.aborted or not self.verdicts or any(v.verdict in RED for v in self.verdicts)
+        outcomes = [verdict.verdict for verdict in self.verdicts]
+        return self.aborted or judged_nothing(outcomes) or not RED.isdisjoint(outcomes)

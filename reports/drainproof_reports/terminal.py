@@ -106,15 +106,21 @@ def _joined(folder: Path, relative: str) -> str:
 
 
 def _brief(verdicts: Sequence[Verdict], width: int) -> list[Line]:
-    """One line for each thing that is said, however often: notes, and rules that do not apply."""
-    said: dict[tuple[str, str], list[str]] = {}
+    """One line for each thing that is said, however often: notes, and rules that do not apply.
+
+    What is said of several rules is said once for all of them: without a Docker engine, no rule applies.
+    """
+    said: dict[str, list[Verdict]] = {}
     for verdict in verdicts:
-        said.setdefault((verdict.requirement, verdict.summary), []).append(verdict.title)
+        said.setdefault(verdict.summary, []).append(verdict)
     lines = []
-    for (requirement, text), titles in said.items():
-        word, style = WORDS[verdicts[0].verdict]
+    for text, same in said.items():
+        word, style = WORDS[same[0].verdict]
+        ids = list(dict.fromkeys(verdict.requirement for verdict in same))
+        titles = list(dict.fromkeys(verdict.title for verdict in same))
         where = titles[0] if len(titles) == 1 else f"{len(titles)} scenarios"
-        lines += _wrapped(f"{word}  ", f"{requirement}  {text} ({where})", width, style)
+        which = ", ".join(ids) if len(ids) <= SHORT else f"{len(ids)} requirements"
+        lines += _wrapped(f"{word}  ", f"{which}  {text} ({where})", width, style)
     return [*lines, Line("")] if lines else []
 
 
@@ -127,7 +133,7 @@ def _closing(results: Results, folder: Path | None, width: int) -> list[Line]:
     if broken:
         rest = f" {', '.join(unsure)} could not be judged everywhere." if unsure else ""
         word, style = f"{name} does not keep {', '.join(broken)}.{rest}", "red bold"
-    elif unsure and not any(v.verdict in ("pass", "note") for v in results.verdicts):
+    elif not any(v.verdict in ("pass", "note") for v in results.verdicts):
         word, style = f"Nothing could be judged of {name}.", "red bold"
     elif unsure:
         word, style = f"{name} broke no rule that could be judged; {', '.join(unsure)} could not be judged.", "red bold"

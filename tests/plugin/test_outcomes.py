@@ -156,7 +156,7 @@ class TestIt:
 def test_an_experiment_that_does_not_succeed_is_run_once_and_tells_for_all_checks(inner, error, verdict, summary):
     inner.scenarios(ONE_EXPERIMENT.format(error=error, text="not ready in 3 s\nTraceback of the target"))
     result = inner.run()
-    assert result.ret == (0 if verdict == "unsupported" else 1)
+    assert result.ret == (pytest.ExitCode.NO_TESTS_COLLECTED if verdict == "unsupported" else 1)
     assert inner.verdicts() == {"drain.TestIt::test_one": verdict, "drain.TestIt::test_two": verdict}
     assert set(summaries(inner).values()) == {summary}
     assert inner.results()["verdicts"][1]["details"] == "Traceback of the target"
@@ -165,6 +165,29 @@ def test_an_experiment_that_does_not_succeed_is_run_once_and_tells_for_all_check
     assert len(tracebacks) == (1 if error == "AssertionError" else 0)
     if verdict == "error":
         assert result.stdout.str().count("the same failure as in test_one") == 1
+
+
+def test_a_run_that_judges_nothing_is_not_green(inner):
+    """Without a Docker engine every rule is `unsupported`: a gate that passes then has shown nothing."""
+    inner.scenarios(ONE_EXPERIMENT.format(error="Unsupported", text="no engine"))
+    result = inner.run("--color=yes")
+    assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
+    assert inner.results()["red"]
+    assert "Nothing could be judged of standin." in result.stdout.str()
+    assert "\x1b[32m" not in result.outlines[-1], "pytest's last line is not green either"
+
+
+def test_what_does_not_apply_beside_what_holds_is_green(inner):
+    inner.scenarios("""
+        class TestIt:
+            @requirement("DRAIN-1")
+            def test_one(self): pass
+            @requirement("DRAIN-2")
+            def test_two(self, experiment):
+                experiment.run(raises="Unsupported", says="no gRPC")
+        """)
+    assert inner.run().ret == 0
+    assert not inner.results()["red"]
 
 
 def test_a_launch_error_may_be_what_a_check_is_about(inner):

@@ -192,7 +192,8 @@ def test_the_last_word():
     assert last("pass", "fail")[-3] == "mine does not keep DRAIN-2."
     assert last("fail", "error")[-3] == "mine does not keep DRAIN-1. DRAIN-2 could not be judged everywhere."
     assert last("pass", "inconclusive")[-3] == "mine broke no rule that could be judged; DRAIN-2 could not be judged."
-    assert last("unsupported")[-3] == "No MUST requirement was judged for mine."
+    assert last("unsupported")[-3] == "Nothing could be judged of mine."
+    assert last("unsupported", "note")[-3] == "No MUST requirement was judged for mine."
     assert last("pass", "note", "note")[-2] == "1 pass, 2 notes in 1 scenario, 1 min 1 s"
     aborted = last("pass", aborted=True)
     assert aborted[-4] == "The run was aborted: what is missing here was not judged."

@@ -9,7 +9,6 @@ What proves a signal?
 
 from __future__ import annotations
 
-import signal as signals
 import time
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -20,6 +19,7 @@ from drainproof.faults.reading import read_sockets
 from drainproof.probes import processes
 from drainproof.target.description import Target
 from drainproof.target.instance import Instance
+from drainproof.target.signals import number as signal_number
 from drainproof.target.systemd import SystemdInstance
 
 Recipient = Literal["main", "group", "unit"]
@@ -62,7 +62,8 @@ class SignalFault:
         """Reads the socket table, sends the signal, and waits until the main process has taken it."""
         instance = bench.running
         name = instance.stop_signal if self.signal == STOP else self.signal
-        number = signals.Signals[name]
+        number = signal_number(name)
+        assert number is not None, f"{name} was told by the target, or checked with the manifest"
         before = time.monotonic()
         try:
             state = processes.signal_state(pid=instance.pid)

@@ -75,8 +75,10 @@ class Outcomes:
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Judges a phase of a check."""
-        report = yield
         check = item.stash.get(CHECK, None)
+        if check is not None and call.excinfo is not None and isinstance(call.excinfo.value, DrainproofError):
+            call.excinfo = _without_its_way(call.excinfo.value)
+        report = yield
         if check is None:
             return report
         item.stash[SPENT] = item.stash.get(SPENT, 0.0) + call.duration
@@ -143,6 +145,19 @@ class Outcomes:
         if self._run.in_worker and self._run.versions and not self._versions_sent:
             self._versions_sent = True
             report.drainproof_versions = self._run.versions  # type: ignore[attr-defined]  # reports take any attribute
+
+
+def _without_its_way(error: DrainproofError) -> pytest.ExceptionInfo[BaseException]:
+    """An error that says all in its text, with its innermost frame alone.
+
+    pytest would parse the source of every frame of it and of its causes, for each check of a scenario anew, to write a
+    traceback that nobody is shown: without a Docker engine that took more time than everything else.
+    """
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    error.__cause__, error.__suppress_context__ = None, True
+    return pytest.ExceptionInfo.from_exception(error.with_traceback(trace))
 
 
 def judge(error: BaseException | None, *, when: str, level: Level, said: tuple[str, str]) -> Judgement:

@@ -24,8 +24,12 @@ class Preflight:
         run = self._run
         has_scenarios = any(SCENARIO in item.stash for item in session.items)
         if has_scenarios and run.archive is None and not run.only_collects and not session.testsfailed:
-            look = getattr(run.source(), "preflight", None)
-            self._print(look() if look is not None else ())
+            try:
+                look = getattr(run.source(), "preflight", None)
+                said = look() if look is not None else ()
+            except Exception as error:  # it judges nothing: what keeps it from speaking, the experiments will meet too
+                said = [f"failed: {type(error).__name__}: {error}"]
+            self._print(said)
         return (yield)
 
     def _print(self, found: Sequence[str]) -> None:

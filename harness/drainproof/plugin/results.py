@@ -18,7 +18,7 @@ from drainproof.plugin.naming import CHECK, SCENARIO
 from drainproof.plugin.outcomes import verdict_of
 from drainproof.plugin.run import Run
 from drainproof.text import json_value
-from drainproof.verdict import Results, Verdict
+from drainproof.verdict import Results, Verdict, judged_nothing
 
 SHARE, CREDIT = 0.03, 1.0
 """The share of a session's time, and the seconds on top, that may be spent on writing reports before its end."""
@@ -107,6 +107,11 @@ class ResultsKeeper:
         """A worker of pytest-xdist that dies takes tests with it that are not run any more."""
         self._lost_worker = self._lost_worker or error is not None
 
+    @property
+    def judged_nothing(self) -> bool:
+        """Whether there is no verdict on anything: what pytest says of a run without tests is true of this one."""
+        return judged_nothing(verdict.verdict for verdict in self._verdicts.values())
+
     def scenario_ended(self) -> None:
         """Writes the reports, unless too much of the time went into that already."""
         if self._active and self._spent <= CREDIT + SHARE * (time.monotonic() - self._began):
@@ -120,8 +125,12 @@ class ResultsKeeper:
         if self._run.archive is not None:
             self._versions = self._versions or json_value(getattr(self._run.archive, "versions", {}))
         self._write()
-        if self.problem and session.exitstatus == pytest.ExitCode.OK:
+        if session.exitstatus != pytest.ExitCode.OK:
+            return
+        if self.problem:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        elif self._verdicts and self.judged_nothing:
+            session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
 
     def _write(self) -> None:
         began = time.monotonic()

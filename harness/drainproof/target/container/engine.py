@@ -15,6 +15,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,9 @@ PING_TIMEOUT = 10
 TIMEOUT = 120
 """Seconds that it may take for anything else; a busy machine needs some for a start."""
 
+PROXIES = ("docker-proxy", "rootlesskit-docker-proxy")
+"""The programs that stand in front of a published port."""
+
 HOW_TO_GET_ONE = (
     "Install one (Debian: apt-get install docker.io; else https://docs.docker.com/engine/install/), start it "
     "(systemctl start docker), or name one that runs in DOCKER_HOST"
@@ -47,10 +51,22 @@ class Engine:
 
     client: Any
     """`docker.DockerClient`."""
+    quick: Any
+    """Another one, which does not wait for long: for a look at whether the engine is there."""
     address: str
     version: str
     cgroups: int
     """1 or 2."""
+
+    def require(self) -> None:
+        """Raises HarnessError where it takes no new connection and answers on it, within `PING_TIMEOUT` seconds."""
+        self.quick.close()  # the connection that it has from last time
+        try:
+            self.quick.ping()
+        except Exception as error:
+            raise HarnessError(
+                f"the Docker engine at {self.address} does not answer any more: {reason(error)}"
+            ) from error
 
     def describe(self) -> dict[str, Any]:
         """JSON values for the evidence."""
@@ -75,15 +91,18 @@ def address() -> str:
 def connect(where: str) -> Engine:
     """The engine at `where` (what `address` gives). Raises Unsupported where none answers."""
     docker, _ = libraries()
+    quick = None
     try:
-        client = docker.from_env(timeout=PING_TIMEOUT)
-        client.ping()
-        version, info = client.version(), client.info()
+        quick = docker.from_env(timeout=PING_TIMEOUT)
+        quick.ping()
+        version, info = quick.version(), quick.info()
     except Exception as error:
+        if quick is not None:
+            quick.close()
         raise Unsupported(f"no Docker engine answers at {where}: {reason(error)}. {HOW_TO_GET_ONE}") from error
-    client.api.timeout = TIMEOUT
     return Engine(
-        client=client,
+        client=docker.from_env(timeout=TIMEOUT, version=quick.api.api_version),
+        quick=quick,
         address=where,
         version=str(version.get("Version", "?")),
         cgroups=2 if str(info.get("CgroupVersion", "1")) == "2" else 1,
@@ -95,10 +114,21 @@ def speaking(what: str) -> Iterator[None]:
     """Turns what the SDK raises while it does `what` into an error of ours: an engine that fails is not the target."""
     docker, _ = libraries()
     import requests  # noqa: PLC0415 - comes with the SDK
+    import urllib3  # noqa: PLC0415 - likewise
 
+    silence = (
+        TimeoutError,
+        ConnectionError,
+        requests.exceptions.ConnectionError,
+        requests.exceptions.Timeout,
+        requests.exceptions.ChunkedEncodingError,  # it went away in the middle of an answer
+        requests.exceptions.InvalidHeader,
+        urllib3.exceptions.HTTPError,
+        docker.errors.StreamParseError,
+    )
     try:
         yield
-    except (TimeoutError, requests.exceptions.ConnectionError, requests.exceptions.Timeout, ConnectionError) as error:
+    except silence as error:
         raise HarnessError(
             f"the Docker engine at {address()} stopped answering while drainproof {what}: {reason(error)}"
         ) from error
@@ -109,33 +139,32 @@ def speaking(what: str) -> Iterator[None]:
 def reason(error: BaseException) -> str:
     """The innermost reason of an error: the SDK and urllib3 wrap one into the other."""
     explanation = getattr(error, "explanation", None)
+    if isinstance(explanation, bytes):
+        explanation = explanation.decode("utf-8", "replace")
     if explanation:
         return str(explanation).strip()
     seen: list[BaseException] = []
     here: BaseException | None = error
-    while here is not None and here not in seen:
+    while here is not None and not any(here is each for each in seen):
         seen.append(here)
-        inner = next((each for each in here.args if isinstance(each, BaseException)), None)
-        here = (
-            inner or getattr(here, "reason", None)
-            if isinstance(getattr(here, "reason", None), BaseException)
-            else inner
-        )
-        here = here or seen[-1].__cause__
+        wrapped = [*here.args, getattr(here, "reason", None), here.__cause__]
+        here = next((each for each in wrapped if isinstance(each, BaseException)), None)
     last = seen[-1]
-    return (last.strerror or str(last)) if isinstance(last, OSError) else str(last).strip() or type(last).__name__
+    text = (last.strerror or str(last)) if isinstance(last, OSError) else str(last)
+    return text.strip() or type(last).__name__
 
 
-def docker_proxy(*, port: int) -> bool:
+def docker_proxy(*, port: int, processes: Path = Path("/proc")) -> bool:
     """Whether docker-proxy stands in front of a published port of this machine.
 
     It accepts connections for a container that no longer listens, and turns resets into orderly ends, so that what
     clients see says nothing about the server.
     """
-    for process in Path("/proc").iterdir():
+    for process in processes.iterdir():
         if process.name.isdigit():
             with contextlib.suppress(OSError):
-                words = (process / "cmdline").read_bytes().split(b"\0")
-                if words[0].endswith(b"docker-proxy") and str(port).encode() in words:
+                words = (process / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+                # -container-port is another number, which may by chance be the same as a port of ours
+                if Path(words[0]).name in PROXIES and ("-host-port", str(port)) in pairwise(words):
                     return True
     return False

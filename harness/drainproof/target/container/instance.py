@@ -7,14 +7,14 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import psutil
 
-from drainproof.errors import CommandNotStarted, HarnessError
+from drainproof.errors import CommandNotStarted, HarnessError, Inconclusive, Unsupported
 from drainproof.probes import processes, sockets
 from drainproof.probes.sockets import Namespace
 from drainproof.target import kernel
@@ -33,6 +33,8 @@ _END = 20.0
 
 _STATUS = 15.0
 """Seconds that it may take to tell the exit status of a PID 1 that has ended."""
+
+_CONFLICT = 409
 
 _MOST_OUTPUT = 4000
 """Characters of a command's output that are kept."""
@@ -55,8 +57,13 @@ class ContainerInstance:
         tmp: Path,
         output: Path,
         name: str,
+        later: Callable[[Callable[[], None]], None],
     ) -> None:
-        """`pid` is 0, and `pidfd` None, where PID 1 ended before it could be looked at."""
+        """`pid` is 0, and `pidfd` None, where PID 1 ended before it could be looked at.
+
+        `later` does what nobody has to wait for.
+        """
+        self._later = later
         self.name = name
         self.pid = pid
         self.host = HOST
@@ -78,14 +85,19 @@ class ContainerInstance:
         self.started = time.monotonic() if sample is None else sample.created
         self.group = _group(pid)
         self._cgroup = cgroup.folder(pid=pid) if pid else None
+        self._id: str = container.id
         self.proxy = any(docker_proxy(port=port) for port in ports.values())
         """Whether docker-proxy is between the clients and the server."""
 
     @property
     def stop_signal(self) -> str:
         """The image's STOPSIGNAL by name, else SIGTERM."""
-        wanted = number(self.image.stop_signal) if self.image.stop_signal else None
-        return "SIGTERM" if wanted is None else name_of(wanted)
+        if not self.image.stop_signal:
+            return "SIGTERM"
+        wanted = number(self.image.stop_signal)
+        if wanted is None:
+            raise Unsupported(f"the image's STOPSIGNAL is {self.image.stop_signal!r}, which this machine does not have")
+        return name_of(wanted)
 
     @property
     def obscured(self) -> str | None:
@@ -124,12 +136,23 @@ class ContainerInstance:
     # -- its end --
 
     def exit_status(self) -> ExitStatus | None:
-        """How PID 1 ended; None while it runs. Blocks only where it has just ended and the engine has not told how."""
-        if self._watch.exit is None and self._watch.ended_at is not None:
-            self._watch.wait_for(self._known, until=self._watch.ended_at + _STATUS)
-        if self._watch.exit is None and self._watch.trouble is not None:
-            raise HarnessError(self._watch.trouble)
-        return self._watch.exit
+        """How PID 1 ended; None while it runs. Blocks only where it has just ended and the engine has not told how.
+
+        Raises HarnessError where the engine does not tell.
+        """
+        watch = self._watch
+        if (
+            watch.exit is None
+            and watch.ended_at is not None
+            and not watch.wait_for(self._known, until=watch.ended_at + _STATUS)
+        ):
+            raise HarnessError(
+                f"PID 1 has ended, and the Docker engine at {self._engine.address} has not told how within "
+                f"{_STATUS:g} s"
+            )
+        if watch.exit is None and watch.trouble is not None:
+            raise HarnessError(watch.trouble)
+        return watch.exit
 
     def wait_exit(self, *, until: float) -> ExitStatus | None:
         """Waits for the end of PID 1, no longer than until that moment."""
@@ -151,22 +174,29 @@ class ContainerInstance:
 
     @property
     def out_of_memory(self) -> bool:
-        """Whether the kernel killed a process of it for want of memory: PID 1, or only a child."""
-        return bool(self._watch.state.get("OOMKilled"))
+        """Whether the kernel killed a process of it for want of memory: PID 1, or only a child. Until `end`."""
+        with speaking("looked at the container"):
+            state = self._engine.client.api.inspect_container(self._id)["State"]
+        return bool(state["OOMKilled"])
 
     # -- its processes --
 
     def processes(self) -> list[psutil.Process]:
         """The living processes of the container, PID 1 first, also those that somebody executed in it; no zombies."""
-        if self._watch.ended_at is not None or self._cgroup is None:
+        if self._watch.ended_at is not None or not self.pid:
             return []
         found = []
-        for pid in cgroup.members(self._cgroup):
+        for pid in self._members():
             with contextlib.suppress(psutil.Error):
                 process = psutil.Process(pid)
                 if process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
         return sorted(found, key=lambda process: process.pid != self.pid)
+
+    def _members(self) -> list[int]:
+        if self._cgroup is None:
+            return cgroup.members_by_name(container=self._id)
+        return cgroup.members(self._cgroup)
 
     def kind_of_main(self) -> MainKind:
         """Whether PID 1 is the server, a shell, an init or a wrapper, with a sentence that says so."""
@@ -192,7 +222,12 @@ class ContainerInstance:
         """Sends a signal to the process group of PID 1. Raises ProcessLookupError where nobody is left in it."""
         if self._watch.ended_at is not None or not self.group:
             raise ProcessLookupError(f"the container of {self.name} has ended")
-        os.killpg(self.group, signum)
+        try:
+            os.killpg(self.group, signum)
+        except PermissionError as error:  # an engine signals PID 1 alone
+            raise Inconclusive(
+                "only root, or the user whom the container's processes run as, may signal their process group"
+            ) from error
 
     def execute(self, command: Sequence[str], *, until: float) -> Executed:
         """Runs a command in the container, as `docker exec` and an exec hook of Kubernetes do."""
@@ -260,21 +295,45 @@ class ContainerInstance:
     def end(self) -> None:
         """Ends whatever is left of the container, and removes it. Idempotent.
 
-        Where the engine does not answer any more, the reaper removes it as soon as it does.
+        Where the engine does not answer any more, PID 1 is ended without it, and the reaper removes the container as
+        soon as the engine answers again.
         """
-        docker, _ = libraries()
         with self._ending:
             if self._removed:
                 return
             self._removed = True
+            told = self._watch.trouble is not None
             try:
-                with speaking("removed the container"):
-                    with contextlib.suppress(docker.errors.NotFound):
-                        self.container.remove(force=True, v=True)
+                if self._watch.exit is not None:  # nothing runs any more, and the engine takes its time to tidy up
+                    self._later(self._remove)
+                else:
+                    self._remove()
+            except HarnessError:
+                self._strike()
+                if not told:
+                    raise
             finally:
                 self._watch.close()
                 self._network.close()
                 self._pidfd = None
+
+    def _remove(self) -> None:
+        docker, _ = libraries()
+        self._engine.require()  # so that nobody waits for long for one that hangs
+        with speaking("removed the container"):
+            try:
+                self.container.remove(force=True, v=True)
+            except docker.errors.NotFound:
+                pass
+            except docker.errors.APIError as error:
+                if error.status_code != _CONFLICT:  # somebody else removes it already
+                    raise
+
+    def _strike(self) -> None:
+        """SIGKILL for PID 1, and with it for everybody, without the engine."""
+        if self._pidfd is not None:
+            with contextlib.suppress(OSError):
+                kernel.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def __repr__(self) -> str:
         return f"<ContainerInstance {self.name} {self.container.id[:12]} pid={self.pid}>"

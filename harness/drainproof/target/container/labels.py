@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,16 @@ def owner(pid: int) -> str:
 
 
 def is_alive(value: str) -> bool:
-    """Whether the owner lives. One of another machine, or in a container, is taken to: it cannot be seen from here."""
+    """Whether the owner lives. One of another machine, or in a container, is taken to: it cannot be seen from here.
+
+    A zombie does not: it was killed, and nobody has asked how it ended.
+    """
     machine, _, rest = value.partition("/")
-    pid = rest.partition("/")[0]
-    return machine != _machine() or not pid.isdigit() or owner(int(pid)) == value
+    pid, _, birth = rest.partition("/")
+    if machine != _machine() or not pid.isdecimal():
+        return True
+    stat = tree.read_stat(int(pid))
+    return stat is not None and stat.alive and str(stat.birth) == birth
 
 
 def of(session: str) -> dict[str, str]:
@@ -36,32 +43,31 @@ def of(session: str) -> dict[str, str]:
 
 
 def remove(client: Any, *, which: Callable[[dict[str, str]], bool]) -> list[str]:
-    """Removes every container, network, volume and image of ours whose labels satisfy `which`; returns their names.
+    """Removes every container, network, volume and image of ours whose labels satisfy `which`; returns what it was.
 
-    In this order, since each may use the next. What goes away by itself meanwhile is no trouble.
+    In this order, since each may use the next. What goes away by itself meanwhile is no trouble: other sessions end
+    while this one looks. So the engine's lists are asked, and not the SDK's, which inspect each object and raise for
+    one that is gone.
     """
+    api, filters = client.api, {"label": SESSION}
+    kinds: list[tuple[str, str, Any, Callable[[str], Any]]] = [
+        (
+            "container",
+            "Id",
+            api.containers(all=True, filters=filters),
+            partial(api.remove_container, v=True, force=True),
+        ),
+        ("network", "Id", api.networks(filters=filters), api.remove_network),
+        ("volume", "Name", api.volumes(filters=filters)["Volumes"] or (), partial(api.remove_volume, force=True)),
+        ("image", "Id", api.images(all=True, filters=filters), partial(api.remove_image, force=True)),
+    ]
     removed: list[str] = []
-    filters = {"label": SESSION}
-    for container in client.containers.list(all=True, filters=filters, ignore_removed=True):
-        if which(container.labels):
-            with contextlib.suppress(Exception):  # a container that is just being removed by somebody else
-                container.remove(force=True, v=True)
-                removed.append(f"container {container.name}")
-    for network in client.networks.list(filters=filters):
-        if which(network.attrs.get("Labels") or {}):
-            with contextlib.suppress(Exception):
-                network.remove()
-                removed.append(f"network {network.name}")
-    for volume in client.volumes.list(filters=filters):
-        if which(volume.attrs.get("Labels") or {}):
-            with contextlib.suppress(Exception):
-                volume.remove(force=True)
-                removed.append(f"volume {volume.name}")
-    for image in client.images.list(all=True, filters=filters):
-        if which(image.labels):
-            with contextlib.suppress(Exception):
-                client.images.remove(image.id, force=True)
-                removed.append(f"image {image.short_id}")
+    for kind, key, found, end in kinds:
+        for each in found:
+            if which(each.get("Labels") or {}):
+                with contextlib.suppress(Exception):  # one that somebody else is just removing
+                    end(each[key])
+                    removed.append(f"{kind} {each[key]}")
     return removed
 
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
-from drainproof.errors import CommandNotStarted, HarnessError, Inconclusive
+from drainproof.errors import CommandNotStarted, DrainproofError, HarnessError, Inconclusive
 from drainproof.target import kernel
 from drainproof.target.container import cgroup, labels
 from drainproof.target.container.engine import Engine, address, connect, libraries, reason, speaking
 from drainproof.target.container.image import Image, obtain
 from drainproof.target.container.instance import ContainerInstance
+from drainproof.target.container.made import container_class
 from drainproof.target.container.reaper import Reaper
 from drainproof.target.container.watch import Watch
 from drainproof.target.container_spec import ContainerSpec
@@ -27,6 +30,18 @@ from drainproof.target.process import LITERALS, fresh_tmp
 
 TMP = Path("/tmp")
 """What `{tmp}` stands for."""
+
+LOST = 3
+"""So often in a row an engine that answered before may be silent; then it is not asked again in this session."""
+
+LONG = 3600
+"""Seconds after which the engine is asked anew for the end of a container that runs."""
+
+ELSEWHERE = 5.0
+"""Seconds after which a PID 1 that runs, and is no process of this machine, is taken to be one of another.
+
+One that has just ended is none either, until the engine notices.
+"""
 
 
 class ContainerLauncher:
@@ -40,7 +55,13 @@ class ContainerLauncher:
         self._session = uuid.uuid4().hex[:12]
         self._reaper: Reaper | None = None
         self._image: Image | None = None
-        self._failure: Exception | None = None
+        self._failure: DrainproofError | None = None
+        self._silent = 0
+        self._removals: list[tuple[frozenset[int], Future[None]]] = []
+        """Of which ports, and what removes the container that had them."""
+        self._remover = ThreadPoolExecutor(2, thread_name_prefix="drainproof-removal")
+        self._is_here = False
+        """Whether the engine's processes are this machine's, as far as is known."""
         self._preparing = threading.Lock()
 
     @property
@@ -53,14 +74,27 @@ class ContainerLauncher:
         """The image. Raises CommandNotStarted where it cannot be had, Unsupported where there is no engine."""
         with self._preparing:
             if self._failure is not None:
-                raise self._failure
+                raise type(self._failure)(str(self._failure)) from self._failure
             if self._image is None:
                 try:
                     self._image = self._prepare()
-                except (CommandNotStarted, HarnessError) as error:  # it would fail the same way for every scenario
+                except DrainproofError as error:  # it would fail the same way, and take as long, for every scenario
                     self._failure = error
                     raise
             return self._image
+
+    def _require_engine(self) -> None:
+        """Raises HarnessError where the engine has gone away; it may come back, but nobody waits for it for ever."""
+        if self._silent >= LOST:
+            raise HarnessError(
+                f"the Docker engine at {address()} was silent {LOST} times in a row; it was not asked again"
+            )
+        try:
+            self.engine.require()
+        except HarnessError:
+            self._silent += 1
+            raise
+        self._silent = 0
 
     def _prepare(self) -> Image:
         engine = self.engine
@@ -88,13 +122,16 @@ class ContainerLauncher:
     ) -> ContainerInstance:
         """Starts a container of `target`, its ports published on 127.0.0.1 under the numbers in `ports`."""
         image, engine, spec = self.image, self.engine, self._spec
-        docker, testcontainers = libraries()
+        self._require_engine()
+        self._await_removals(set(ports.values()))
+        docker, _ = libraries()
         words = target.command_line(ports=spec.ports, workers=workers, tmp=TMP)
         more = target.arguments(changes.arguments, ports=spec.ports, workers=workers, tmp=TMP)
         command = [*(words or image.command), *more] if words or more else None
         with speaking("made a container"):
-            made = testcontainers.DockerContainer(
+            made = container_class()(
                 image.id,
+                engine=engine,
                 command=command,
                 env=target.environment_for(ports=spec.ports, workers=workers, tmp=TMP, extra=changes.environment),
                 name=f"drainproof-{self._session}-{uuid.uuid4().hex[:8]}",
@@ -118,9 +155,7 @@ class ContainerLauncher:
             self._start(made, name=target.name)
             return self._watched(made, engine, image, ports=ports, output=output, tmp=tmp or fresh_tmp())
         except BaseException:
-            if made._container is not None:
-                with contextlib.suppress(Exception):  # the first error is the one to tell; the reaper removes the rest
-                    made._container.remove(force=True, v=True)
+            made.discard()
             raise
 
     def _start(self, made: Any, *, name: str) -> None:
@@ -140,22 +175,10 @@ class ContainerLauncher:
         self, made: Any, engine: Engine, image: Image, *, ports: Mapping[str, int], output: Path, tmp: Path
     ) -> ContainerInstance:
         """The instance of a container that was started."""
-        container = made._container
-        with speaking("looked at the container"):
-            state = engine.client.api.inspect_container(container.id)["State"]
-            connection = engine.client.api.attach_socket(
-                container.id, params={"stdout": 1, "stderr": 1, "stream": 1, "logs": 1}
-            )
-        pid = int(state["Pid"])
-        pidfd = _pidfd(pid)
-        if pid and not cgroup.belongs(pid=pid, container=container.id) and not _has_ended(engine, container.id):
-            connection.close()
-            raise Inconclusive(
-                f"the Docker engine at {engine.address} runs elsewhere: its containers are no processes of this "
-                "machine, so neither accepted requests nor signals can be seen. Run drainproof where the engine runs"
-            )
+        container = made.get_wrapped_container()
+        pid, pidfd = self._locate(engine, container.id)
         watch = Watch(
-            connection=connection,
+            connection=made.connection,
             output=output,
             literals=LITERALS,
             pidfd=pidfd,
@@ -165,7 +188,7 @@ class ContainerLauncher:
             container=container,
             engine=engine,
             image=image,
-            pid=pid if pidfd is not None else 0,
+            pid=pid,
             pidfd=pidfd,
             watch=watch,
             inside=self._spec.ports,
@@ -173,7 +196,44 @@ class ContainerLauncher:
             tmp=tmp,
             output=output,
             name=self._target.name,
+            later=lambda remove: self._removals.append((frozenset(ports.values()), self._remover.submit(remove))),
         )
+
+    def _await_removals(self, ports: Set[int] | None = None) -> None:
+        """Waits until the containers are removed that had one of these ports (None: all).
+
+        One that could not be removed is left to the reaper.
+        """
+        for of, removal in self._removals:
+            if ports is None or of & ports:
+                wait([removal])
+        self._removals = [(of, removal) for of, removal in self._removals if not removal.done()]
+
+    def _locate(self, engine: Engine, container: str) -> tuple[int, int | None]:
+        """PID 1 among the processes of this machine, with its pidfd; 0 and None where it has ended.
+
+        Raises Inconclusive where the engine runs elsewhere.
+        """
+        until = time.monotonic() + ELSEWHERE
+        while True:
+            with speaking("looked at the container"):
+                state = engine.client.api.inspect_container(container)["State"]
+            pid = int(state["Pid"])
+            if not state["Running"] or not pid:
+                return 0, None
+            pidfd = _pidfd(pid)
+            if pidfd is not None:
+                if cgroup.belongs(pid=pid, container=container):
+                    self._is_here = True
+                    return pid, pidfd
+                os.close(pidfd)
+            if not self._is_here and time.monotonic() > until:
+                raise Inconclusive(
+                    f"the Docker engine at {engine.address} runs elsewhere: its containers are no processes of this "
+                    "machine, so neither accepted requests nor signals can be seen. Run drainproof where the engine "
+                    "runs"
+                )
+            time.sleep(0.02)  # it has just ended, and the engine shows it in a moment
 
     def inherited(self, variable: str) -> str | None:
         """What the image sets."""
@@ -185,6 +245,8 @@ class ContainerLauncher:
 
     def close(self) -> None:
         """Removes what the session made in the engine. Idempotent."""
+        self._await_removals()
+        self._remover.shutdown()
         if self._reaper is not None:
             self._reaper.close()
             self._reaper = None
@@ -196,23 +258,22 @@ def _pidfd(pid: int) -> int | None:
     return None
 
 
-def _has_ended(engine: Engine, container: str) -> bool:
-    return not engine.client.api.inspect_container(container)["State"]["Running"]
+def _wait(engine: Engine, container: str) -> int:
+    """Blocks until the engine says that the container has ended; its exit code. Raises HarnessError.
 
-
-def _wait(engine: Engine, container: str) -> dict[str, Any]:
-    """Blocks until the engine says that the container has ended; its `State` then."""
-    api = engine.client.api
+    An engine that is being stopped ends its containers, and tells of it on the connections that it has; new ones it
+    takes no more. So it must still answer after the end: then the end was not its own doing.
+    """
     while True:
-        try:
-            api.wait(container, timeout=3600)
-        except Exception as error:
-            if "timed out" not in str(error).lower():
-                raise
-        state: dict[str, Any] = api.inspect_container(container)["State"]
-        if not state["Running"]:
-            return state
-        time.sleep(0.01)  # it has said that it ended, and shows it in a moment
+        with speaking("waited for the end of a container"):
+            try:
+                answer = engine.client.api.wait(container, timeout=LONG)
+            except Exception as error:
+                if "timed out" not in str(error).lower():
+                    raise
+                continue
+        engine.require()
+        return int(answer["StatusCode"])
 
 
 def _is_command(text: str) -> bool:

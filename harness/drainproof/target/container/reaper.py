@@ -5,13 +5,18 @@ in whatever way. Started in a session of its own, with the usual signals ignored
 kill of a process group leave it alone. Where it is killed too, the next session on this machine removes the rest, by
 the owner that the labels name.
 
+Where the engine has gone away, it says so, and the session ends without waiting; the reaper stays until the engine is
+there again, for some minutes.
+
 Considered and lost: Ryuk (an image that many machines neither have nor can pull), `--rm` (removes what ended, not what
 runs).
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -22,8 +27,15 @@ from drainproof.target.container import engine, labels
 END = 60.0
 """Seconds that it may take to remove everything at an orderly end."""
 
-TRIES = 10
-"""So often it tries where the engine does not answer, a second apart: it may be starting again."""
+AWAY = 600.0
+"""Seconds that an engine is waited for which does not answer: it may be starting again."""
+
+LATE = 10.0
+"""Seconds after the sudden end of a session in which something may still appear: a container whose creation was under
+way."""
+
+ORDERLY = b"."
+"""What a session sends that ends in order: nothing is under way."""
 
 
 class Reaper:
@@ -31,10 +43,11 @@ class Reaper:
 
     def __init__(self, *, session: str) -> None:
         reading, self._writing = os.pipe()
+        self._session = session
         self._process: subprocess.Popen[bytes] | None = subprocess.Popen(
             [sys.executable, "-m", "drainproof.target.container.reaper", session],
             stdin=reading,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             cwd="/",
             start_new_session=True,
@@ -43,35 +56,50 @@ class Reaper:
         os.close(reading)
 
     def close(self) -> None:
-        """Lets it remove what is left, and waits until it has. Idempotent."""
-        if self._process is None:
+        """Lets it remove what is left, and waits until it has, unless the engine is away. Idempotent."""
+        process, self._process = self._process, None
+        if process is None:
             return
+        with contextlib.suppress(OSError):  # it was killed
+            os.write(self._writing, ORDERLY)
         os.close(self._writing)
-        try:
-            self._process.wait(END)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process = None
+        assert process.stdout is not None
+        with process.stdout:
+            ready, _, _ = select.select([process.stdout], [], [], END)
+            if not ready or process.stdout.read(1):
+                process.returncode = 0  # it goes on without us: nobody shall warn that it was forgotten
+                return
+        if process.wait(END) != 0:
+            with contextlib.suppress(Exception):
+                _remove(self._session)
 
 
 def main(session: str) -> None:
     """Waits for the end of the session, and then removes what bears its label."""
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(signum, signal.SIG_IGN)
-    while os.read(0, 4096):
-        pass
-    for _ in range(TRIES):
+    said = b""
+    while data := os.read(0, 4096):
+        said = data
+    quiet = 0.0 if said == ORDERLY else LATE
+    give_up = time.monotonic() + AWAY
+    while time.monotonic() < give_up:
         try:
-            client = engine.connect(engine.address()).client
-            # A container whose creation was under way when its session died appears after the first look.
-            while labels.remove(client, which=lambda found: found.get(labels.SESSION) == session):
+            until = time.monotonic() + quiet
+            while _remove(session) or time.monotonic() < until:
                 time.sleep(0.1)
         except Exception:
             engine.connect.cache_clear()
+            with contextlib.suppress(OSError):
+                os.write(1, b"the engine is away\n")
             time.sleep(1.0)
         else:
             return
+
+
+def _remove(session: str) -> list[str]:
+    client = engine.connect(engine.address()).client
+    return labels.remove(client, which=lambda found: found.get(labels.SESSION) == session)
 
 
 if __name__ == "__main__":

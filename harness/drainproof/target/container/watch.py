@@ -1,11 +1,14 @@
 """Watches one container from outside: its output, line by line, and its end.
 
-Two threads, since each waits for something of its own. The output comes over an attached connection, in frames (a
+Three threads, since each waits for something of its own. The output comes over an attached connection, in frames (a
 header of 8 bytes: stream, three zeros, length), and is stamped when it is read. The end is the end of PID 1, of which
-a pidfd tells within a millisecond; the exit status then comes from the engine, 20 to 400 ms later.
+a pidfd tells within a millisecond; the exit status then comes from the engine, 20 to 800 ms later. It is asked for the
+status from the start on: whoever asks when PID 1 has ended is answered when the engine has taken the network down as
+well, some tenths of a second later. An engine that goes away breaks that connection off, which is how that is noticed.
 
-Lost: `docker wait` and the `die` event for the moment (200 to 440 ms and 20 to 40 ms late), `docker logs` for the
-output (whole lines only, by the engine's clock, and not with every log driver).
+Lost: attaching after the start, with the engine's log for what was printed before (see `made.py`); `docker wait` and
+the `die` event for the moment (200 to 440 ms and 20 to 40 ms late); `docker logs` for the output (whole lines only, by
+the engine's clock, and not with every log driver).
 """
 
 from __future__ import annotations
@@ -20,11 +23,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from drainproof.errors import HarnessError
 from drainproof.target.container.engine import reason
 from drainproof.target.instance import ExitStatus
 from drainproof.target.output import LONGEST_LINE, OutputLog
 
+HEAD = 8
+"""Bytes before each frame: stream, three zeros, length."""
+
 _STREAMS = {0: "stdout", 1: "stdout", 2: "stderr"}
+_GLANCE = 1.0
+"""Seconds between two looks at whether nobody waits for the end any more."""
+
 _PATIENCE = 0.25
 """Seconds between two looks at what is to be written to the file while nothing comes."""
 
@@ -38,13 +48,11 @@ class Watch:
     """One container. The fields below `changed` are written by the threads, while they hold it."""
 
     def __init__(
-        self, *, connection: Any, output: Path, literals: tuple[str, ...], pidfd: int | None, wait: Callable[[], Any]
+        self, *, connection: Any, output: Path, literals: tuple[str, ...], pidfd: int | None, wait: Callable[[], int]
     ) -> None:
-        """`wait` blocks until the engine says that the container ended, and returns its `State`."""
+        """`wait` blocks until the engine says that the container ended, and returns the exit code that it tells."""
         self.changed = threading.Condition()
         self.exit: ExitStatus | None = None
-        self.state: dict[str, Any] = {}
-        """What the engine says of the end: `ExitCode`, `OOMKilled`, …"""
         self.ended_at: float | None = None
         """When PID 1 ended; the status may not be known yet."""
         self.trouble: str | None = None
@@ -57,9 +65,11 @@ class Watch:
         self._socket: socket.socket = getattr(connection, "_sock", connection)
         self._pidfd = pidfd
         self._wait = wait
+        self._closing = False
         self._threads = [
             threading.Thread(target=self._read_output, name="drainproof-container-output", daemon=True),
             threading.Thread(target=self._see_end, name="drainproof-container-end", daemon=True),
+            threading.Thread(target=self._ask_status, name="drainproof-container-status", daemon=True),
         ]
         for thread in self._threads:
             thread.start()
@@ -77,10 +87,11 @@ class Watch:
             )
 
     def close(self) -> None:
-        """Ends the threads; the container must have ended, or the engine be gone."""
+        """Ends the threads; the container must have ended, or the engine be gone. Idempotent."""
+        self._closing = True
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
+        for thread in self._threads[:2]:  # the third one waits for the engine, and needs nothing of what is closed here
             thread.join(_LAST_WORDS)
         if self._pidfd is not None:
             os.close(self._pidfd)
@@ -111,9 +122,9 @@ class Watch:
             self._log.finish(time.monotonic())
             if self._log.problem:
                 self.problems.append(self._log.problem)
-        with contextlib.suppress(Exception):
-            self._connection.close()
-            self._socket.close()
+        for each in (self._connection, self._socket):
+            with contextlib.suppress(Exception):
+                each.close()
         with self.changed:
             self.output_complete = True
             self.changed.notify_all()
@@ -123,17 +134,17 @@ class Watch:
 
     def _take(self, data: bytes) -> bytes:
         """Takes whole frames; returns what is left of the data."""
-        now = time.monotonic()
-        while len(data) >= 8:
-            size = int.from_bytes(data[4:8], "big")
-            if len(data) < 8 + size:
+        now, at = time.monotonic(), 0
+        while len(data) - at >= HEAD:
+            begin = at + HEAD
+            end = begin + int.from_bytes(data[at + 4 : begin], "big")
+            if len(data) < end:
                 break
-            name, payload = _STREAMS.get(data[0], "stdout"), data[8 : 8 + size]
             with self._writing:
-                for start in range(0, size, LONGEST_LINE):
-                    self._log.feed(name, now, payload[start : start + LONGEST_LINE])
-            data = data[8 + size :]
-        return data
+                for start in range(begin, end, LONGEST_LINE):
+                    self._log.feed(_STREAMS.get(data[at], "stdout"), now, data[start : min(start + LONGEST_LINE, end)])
+            at = end
+        return data[at:]
 
     def _write(self) -> None:
         with self._writing:
@@ -142,28 +153,34 @@ class Watch:
     # -- the end --
 
     def _see_end(self) -> None:
-        seen: float | None = None
+        if self._pidfd is None:
+            return
+        poll = select.poll()
+        poll.register(self._pidfd, select.POLLIN)
+        while not poll.poll(1000 * _GLANCE):
+            if self._closing:
+                return
+        with self.changed:
+            self.ended_at = self.ended_at or time.monotonic()
+            self.changed.notify_all()
+
+    def _ask_status(self) -> None:
         try:
-            if self._pidfd is not None:
-                poll = select.poll()
-                poll.register(self._pidfd, select.POLLIN)
-                poll.poll()
-                seen = time.monotonic()
-                with self.changed:
-                    self.ended_at = seen
-                    self.changed.notify_all()
-            state = self._wait()
-            seen = seen if seen is not None else time.monotonic()
-            code = int(state["ExitCode"])
+            code = self._wait()
         except Exception as error:  # a thread that dies silently would leave everybody waiting
             with self.changed:
-                self.trouble = f"the end of the container cannot be told: {reason(error)}"
+                self.trouble = (
+                    str(error)
+                    if isinstance(error, HarnessError)
+                    else (f"the end of the container cannot be told: {reason(error)}")
+                )
                 self.changed.notify_all()
             return
         with self.changed:
-            self.ended_at = seen
-            self.state = state
-            self.exit = exit_status(code, seen)
+            if self._pidfd is not None:  # its thread knows the moment better, and is about to tell
+                self.changed.wait_for(lambda: self.ended_at is not None, timeout=_LAST_WORDS)
+            self.ended_at = self.ended_at or time.monotonic()
+            self.exit = exit_status(code, self.ended_at)
             self.changed.notify_all()
 
 

@@ -1,0 +1,474 @@
+"""The container launcher on a real engine: what it shows of containers, and that it leaves nothing behind."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from drainproof.errors import CommandNotStarted, HarnessError
+from drainproof.load.plan import Request
+from drainproof.target.container import labels
+from drainproof.target.container.engine import address, connect
+from drainproof.target.container.instance import ContainerInstance
+from drainproof.target.container.launcher import ContainerLauncher
+from drainproof.target.container_spec import ContainerSpec
+from drainproof.target.description import Target
+from drainproof.target.launcher import UNCHANGED, Changes
+from drainproof.target.ports import reserve
+
+from tests.real.engine import require_engine
+from tests.real.relay import Relay
+from tests.real.runs import ROOT, SERVERS, environment, pytest_command
+
+pytestmark = pytest.mark.real
+
+BASE = os.environ.get("BASE", "python:3.11-slim")
+"""An image with Python and a shell."""
+
+MOMENTS = int(os.environ.get("DRAINPROOF_MOMENTS", "5"))
+"""How many random moments pytest is killed at."""
+
+PATIENCE = 90.0
+"""Seconds for what an engine on a busy machine may take its time for."""
+
+
+@pytest.fixture(autouse=True)
+def engine() -> Any:
+    require_engine()
+    return connect(address())
+
+
+def soon() -> float:
+    return time.monotonic() + PATIENCE
+
+
+def eventually(condition: Callable[[], Any], what: str) -> Any:
+    until = soon()
+    while not (value := condition()):
+        assert time.monotonic() < until, what
+        time.sleep(0.05)
+    return value
+
+
+# -- one container -----------------------------------------------------------------------------------------------------
+
+
+def target(*command: str, **spec: Any) -> Target:
+    return Target(
+        name="mine",
+        launch="container",
+        container=ContainerSpec(**{**({} if "build" in spec else {"image": BASE}), **spec}),
+        folder=Path(),
+        manifest=None,
+        command=command,
+        working_directory=Path(),
+        readiness="/ready",
+        requests=(Request(name="fast", method="GET", path="/"),),
+    )
+
+
+Launch = Callable[..., ContainerInstance]
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Iterator[Launch]:
+    """`launch(*command, **spec)` starts a container; its session ends with the test, and nothing is left of it."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*command: str, changes: Changes = UNCHANGED, **spec: Any) -> ContainerInstance:
+            wanted = target(*command, **spec)
+            launcher = ContainerLauncher(target=wanted, progress=lambda _: None)
+            stack.callback(launcher.close)
+            ports = stack.enter_context(reserve(names=("http",)))
+            output = tmp_path / f"{len(list(tmp_path.iterdir()))}.jsonl"
+            instance = launcher.launch(target=wanted, ports=dict(ports), output=output, changes=changes)
+            stack.callback(instance.end)
+            return instance
+
+        yield start
+    assert objects(connect(address()), os.getpid()) == []
+
+
+def objects(engine: Any, owner: int | None = None) -> list[str]:
+    """What there is of ours in an engine, of one owner or of all."""
+    api, filters = engine.client.api, {"label": labels.SESSION}
+    things = {
+        "container": api.containers(all=True, filters=filters),
+        "network": api.networks(filters=filters),
+        "volume": api.volumes(filters=filters)["Volumes"] or (),
+        "image": api.images(all=True, filters=filters),
+    }
+    return [
+        f"{kind} {each.get('Id') or each['Name']}"
+        for kind, found in things.items()
+        for each in found
+        if owner is None or (each.get("Labels") or {}).get(labels.OWNER, "").split("/")[1:2] == [str(owner)]
+    ]
+
+
+def ended(instance: ContainerInstance) -> int | None:
+    """The exit status, once all output is there."""
+    status = instance.wait_exit(until=soon())
+    assert status is not None and instance.wait_output(until=soon())
+    assert instance.problems == []
+    return status.shell_code
+
+
+def texts(instance: ContainerInstance, stream: str = "stdout") -> list[str]:
+    records = [json.loads(line) for line in instance.output.read_text().splitlines()]
+    return [r["text"] for r in records if r.get("stream") == stream and "text" in r]
+
+
+def test_one_that_ends_at_once_has_all_its_output_once(launch: Launch) -> None:
+    """Before anybody could have looked at it or attached to it afterwards."""
+    for code in (0, 7, 143):
+        instance = launch("sh", "-c", f"echo one; echo two >&2; echo three; exit {code}")
+        assert ended(instance) == code
+        assert (texts(instance), texts(instance, "stderr")) == (["one", "three"], ["two"])
+        assert instance.processes() == []
+        assert instance.sockets.listeners(ports=None) == []
+        with pytest.raises(ProcessLookupError):
+            instance.send(signal.SIGTERM)
+        with pytest.raises(ProcessLookupError):
+            instance.execute(["sh"], until=soon())
+        instance.end_processes()
+
+
+def test_a_hundred_megabytes_of_output(launch: Launch) -> None:
+    lines = 1_000_000
+    instance = launch("python3", "-c", f"for i in range({lines}): print('%099d' % i)")
+    assert ended(instance) == 0
+    records = [json.loads(line) for line in instance.output.read_text().splitlines()]
+    said = [r["text"] for r in records if "text" in r]
+    dropped = sum(r.get("dropped_lines", 0) for r in records)
+    assert len(said) + dropped == lines
+    assert (int(said[0]), int(said[-1])) == (0, lines - 1)
+    assert instance.output.stat().st_size < 100_000_000
+
+
+def test_binary_output(launch: Launch) -> None:
+    instance = launch("python3", "-c", "import os; os.write(1, bytes(range(256)) * 100)")
+    assert ended(instance) == 0
+    said = "\n".join(texts(instance)).encode("utf-8", "surrogateescape")
+    assert said + b"\n" * (len(bytes(range(256)) * 100) - len(said)) == bytes(range(256)) * 100
+    assert "\x00" not in instance.tail()
+
+
+WAITS = """
+import signal, sys, threading
+name = sys.argv[1] if len(sys.argv) > 1 else "SIGTERM"
+signal.signal(getattr(signal, name.split("+")[0]) + int((name.split("+") + ["0"])[1]), lambda *_: sys.exit(5))
+print("up", flush=True)
+threading.Event().wait()
+"""
+
+
+def up(instance: ContainerInstance) -> ContainerInstance:
+    eventually(lambda: "up" in instance.tail(), f"it is not up: {instance.tail()}")
+    return instance
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGQUIT", "SIGRTMIN+3"])
+def test_stop_signals_other_than_sigterm(launch: Launch, tmp_path: Path, name: str) -> None:
+    (tmp_path / "Dockerfile").write_text(f"FROM {BASE}\nSTOPSIGNAL {name}\n")
+    instance = up(launch("python3", "-c", WAITS, name, build=tmp_path))
+    assert instance.stop_signal == name
+    from drainproof.target.signals import number
+
+    signum = number(name)
+    assert signum is not None
+    instance.send(signum)
+    assert ended(instance) == 5
+
+
+def test_entrypoint_and_command(launch: Launch, tmp_path: Path) -> None:
+    says = '["python3", "-c", "import sys; print(*sys.argv[1:])", "entry"]'
+    (tmp_path / "Dockerfile").write_text(f'FROM {BASE}\nENTRYPOINT {says}\nCMD ["cmd"]\n')
+    assert texts_of(launch(build=tmp_path)) == ["entry cmd"]
+    assert texts_of(launch("other", "words", build=tmp_path)) == ["entry other words"]
+    assert texts_of(launch(build=tmp_path, changes=Changes(arguments=["more"]))) == ["entry cmd more"]
+
+
+def texts_of(instance: ContainerInstance) -> list[str]:
+    assert ended(instance) == 0, instance.tail()
+    return texts(instance)
+
+
+def test_a_user_that_is_not_root(launch: Launch, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text(f"FROM {BASE}\nUSER 1234:1234\n")
+    instance = up(launch("python3", "-c", "import os; print(os.getuid());" + WAITS, build=tmp_path))
+    assert psutil.Process(instance.pid).uids().real == 1234
+    assert [process.pid for process in instance.processes()] == [instance.pid]
+    instance.send(signal.SIGTERM)
+    assert ended(instance) == 5
+
+
+def test_with_an_init_in_front(launch: Launch) -> None:
+    """tini is PID 1: it passes the signal on, and says 143 of a child that dies of it."""
+    instance = launch("python3", "-c", "import time; print('up', flush=True); time.sleep(600)", init=True)
+    up(instance)
+    kind = instance.kind_of_main()
+    assert kind.kind == "init", kind
+    assert next(instance.own_pid(process.pid) for process in instance.processes()) == 1
+    instance.send(signal.SIGTERM)
+    assert ended(instance) == 143
+
+
+def test_without_a_handler_pid_1_gets_no_signal(launch: Launch) -> None:
+    instance = up(launch("python3", "-c", "import time; print('up', flush=True); time.sleep(600)"))
+    instance.send(signal.SIGTERM)
+    assert instance.wait_exit(until=time.monotonic() + 1.0) is None
+    instance.end_processes()
+    assert ended(instance) == 137
+
+
+def test_killed_from_outside(launch: Launch) -> None:
+    instance = up(launch("python3", "-c", WAITS))
+    instance.container.kill()
+    assert ended(instance) == 137
+
+
+def test_paused_from_outside(launch: Launch) -> None:
+    """It takes no signal, and is ended all the same."""
+    instance = up(launch("python3", "-c", WAITS))
+    instance.container.pause()
+    instance.send(signal.SIGTERM)
+    assert instance.wait_exit(until=time.monotonic() + 0.5) is None
+    instance.end_processes()
+    assert ended(instance) in (5, 137)
+    instance.end()
+
+
+def test_removed_from_outside(launch: Launch) -> None:
+    instance = up(launch("python3", "-c", WAITS))
+    instance.container.remove(force=True)
+    with contextlib.suppress(HarnessError):  # how it ended, nobody can tell any more
+        instance.wait_exit(until=soon())
+    instance.end()
+
+
+def test_a_published_port_is_free_again(launch: Launch) -> None:
+    code = "import socket; s = socket.create_server(('', 8000)); print('up', flush=True); s.accept(); s.accept()"
+    instance = up(launch("python3", "-c", code))
+    port = instance.ports["http"]
+    assert [listener.port for listener in instance.sockets.listeners(ports=None)] == [port]
+    socket.create_connection(("127.0.0.1", port), 10).close()
+    instance.end()
+    with socket.create_server(("127.0.0.1", port)):
+        pass
+
+
+def test_an_image_that_does_not_exist(launch: Launch) -> None:
+    with pytest.raises(
+        CommandNotStarted, match=r"the engine has no image 'drainproof.invalid/none:1' and cannot pull it"
+    ):
+        launch(image="drainproof.invalid/none:1")
+
+
+def test_a_build_that_fails_shows_the_end_of_its_log(launch: Launch, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text(f"FROM {BASE}\nRUN echo this is why && exit 3\n")
+    with pytest.raises(
+        CommandNotStarted, match=r"(?s)the image cannot be built from .*returned a non-zero code: 3.*this is why"
+    ):
+        launch(build=tmp_path)
+
+
+def test_a_dockerfile_that_is_wrong(launch: Launch, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text(f"FROM {BASE}\nRUNN x\n")
+    with pytest.raises(CommandNotStarted, match=r"(?i)the image cannot be built from .*unknown instruction"):
+        launch(build=tmp_path)
+
+
+@pytest.mark.parametrize("command", ["not-there", "/etc/passwd", "/tmp"])
+def test_a_command_that_does_not_exist(launch: Launch, command: str) -> None:
+    with pytest.raises(CommandNotStarted, match=f"mine: the command cannot be started in its container: .*{command}"):
+        launch(command)
+
+
+def test_a_port_that_somebody_took_meanwhile(tmp_path: Path, engine: Any) -> None:
+    wanted = target("sleep", "60")
+    launcher = ContainerLauncher(target=wanted, progress=lambda _: None)
+    with socket.create_server(("127.0.0.1", 0)) as taken, contextlib.closing(launcher):
+        port = taken.getsockname()[1]
+        with pytest.raises(HarnessError, match=r"(?i)started a container: .*(already allocated|in use)"):
+            launcher.launch(target=wanted, ports={"http": port}, output=tmp_path / "o")
+    assert objects(engine, os.getpid()) == []
+
+
+# -- the engine goes away ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def relay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Relay]:
+    made = Relay(tmp_path, address())
+    made.start()
+    monkeypatch.setenv("DOCKER_HOST", made.address)
+    yield made
+    made.close()
+
+
+def test_the_engine_goes_away_and_comes_back(relay: Relay, tmp_path: Path, engine: Any) -> None:
+    """What runs is ended at once without it, and removed when it is back."""
+    wanted = target("python3", "-c", WAITS)
+    launcher = ContainerLauncher(target=wanted, progress=lambda _: None)
+    with reserve(names=("http",)) as ports:
+        instance = up(launcher.launch(target=wanted, ports=dict(ports), output=tmp_path / "o"))
+        process = psutil.Process(instance.pid)
+        reaper = launcher._reaper._process if launcher._reaper else None
+        assert reaper is not None
+        relay.kill()
+        with pytest.raises(
+            HarnessError, match=f"the Docker engine at {relay.address} does not answer any more|stopped answering"
+        ):
+            instance.wait_exit(until=soon())
+        instance.end()
+        process.wait(PATIENCE)
+        with pytest.raises(HarnessError, match=SILENT):
+            launcher.launch(target=wanted, ports=dict(ports), output=tmp_path / "p")
+        launcher.close()
+        assert psutil.pid_exists(reaper.pid), "it waits for the engine"
+        assert objects(engine, os.getpid())
+        relay.start()
+        eventually(lambda: not objects(engine, os.getpid()), "the reaper has not removed the container")
+        psutil.wait_procs([psutil.Process(reaper.pid)] if psutil.pid_exists(reaper.pid) else [], PATIENCE)
+
+
+def whole_run(tmp_path: Path, *arguments: str, **variables: str) -> subprocess.Popen[bytes]:
+    """A run of drainproof on the conforming server in a container."""
+    return subprocess.Popen(
+        pytest_command(
+            f"--target={SERVERS / 'conforming'}",
+            "--launch=container",
+            f"--report-dir={tmp_path / 'report'}",
+            *arguments,
+        ),
+        cwd=ROOT,
+        env={**environment(), "TMPDIR": str(tmp_path), "COLUMNS": "400", **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
+SILENT = r"the Docker engine at .*engine\.sock (does not answer any more|stopped answering)"
+
+STOP = "TestStopUnderLoad and SIGTERM and main"
+
+
+@pytest.mark.parametrize("how", ["killed", "hangs"])
+def test_a_run_whose_engine_goes_away_ends_by_itself_with_errors(
+    relay: Relay, tmp_path: Path, engine: Any, how: str
+) -> None:
+    run = whole_run(tmp_path, "-k", STOP)
+    eventually(lambda: list(tmp_path.glob("report/evidence/*/drain*/ledger*")), "no experiment has come to its load")
+    relay.kill() if how == "killed" else relay.hang()
+    text = run.communicate(timeout=600)[0].decode(errors="replace")
+    assert run.returncode == pytest.ExitCode.TESTS_FAILED, text
+    results = json.loads((tmp_path / "report/results.json").read_text())
+    verdicts = {v["verdict"] for v in results["verdicts"]}
+    assert "error" in verdicts and not verdicts & {"fail", "pass", "note"}, text
+    assert "Traceback" not in text
+    assert "the Docker engine at" in text
+    relay.close()
+    relay.start()
+    eventually(lambda: not objects(engine, run.pid), "something is left in the engine")
+
+
+# -- nothing is left ---------------------------------------------------------------------------------------------------
+
+
+def ours(marker: str) -> list[psutil.Process]:
+    """Living processes of a run: by their environment, which the reaper and the load engine inherit."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.status() != psutil.STATUS_ZOMBIE and process.environ().get("DRAINPROOF_TEST_RUN") == marker:
+                found.append(process)
+    return found
+
+
+def nothing_is_left(engine: Any, pid: int, marker: str, tmp_path: Path) -> None:
+    eventually(lambda: not objects(engine, pid), f"left in the engine: {objects(engine, pid)}")
+    eventually(lambda: not ours(marker), f"processes: {[p.info for p in ours(marker)]}")
+    assert not list(tmp_path.glob("dp-*"))
+    mounts = Path("/proc/self/mounts").read_text()
+    assert str(tmp_path) not in mounts
+
+
+def test_nothing_is_left_of_a_whole_run(tmp_path: Path, engine: Any) -> None:
+    run = whole_run(tmp_path, "-k", STOP + " and 1w", DRAINPROOF_TEST_RUN="whole")
+    text = run.communicate(timeout=600)[0].decode(errors="replace")
+    assert run.returncode == 0, text
+    assert objects(engine, run.pid) == []
+    assert ours("whole") == []
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM], ids=lambda s: s.name)
+def test_nothing_is_left_whatever_happens_to_pytest(how: signal.Signals, tmp_path: Path, engine: Any) -> None:
+    seed = random.SystemRandom().randrange(2**32)
+    print(f"seed {seed}")  # noqa: T201 - shown with a failure, to repeat it
+    moments = random.Random(seed)
+    for number in range(MOMENTS if how == signal.SIGKILL else 2):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        marker = f"{how.name}-{number}-{seed}"
+        run = whole_run(folder, "-k", STOP, DRAINPROOF_TEST_RUN=marker)
+        # From the first sign of the reaper on there may be something to leave behind.
+        eventually(lambda m=marker: any("reaper" in " ".join(p.cmdline()) for p in ours(m)), "no reaper")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            run.communicate(timeout=moments.uniform(0.0, 15.0))
+        run.send_signal(how)
+        run.communicate(timeout=300)
+        nothing_is_left(engine, run.pid, marker, folder)
+
+
+def test_what_a_killed_run_with_a_killed_reaper_leaves_the_next_one_removes(tmp_path: Path, engine: Any) -> None:
+    run = whole_run(tmp_path, "-k", STOP, DRAINPROOF_TEST_RUN="both")
+    eventually(lambda: any(o.startswith("container") for o in objects(engine, run.pid)), "no container")
+    (reaper,) = [process for process in ours("both") if "drainproof.target.container.reaper" in process.cmdline()]
+    reaper.kill()
+    run.kill()
+    run.communicate()
+    assert objects(engine, run.pid)
+    # The next session: it removes what has no owner before it makes anything.
+    launcher = ContainerLauncher(target=target(), progress=lambda _: None)
+    _ = launcher.image
+    launcher.close()
+    eventually(lambda: not objects(engine, run.pid), "the next session has not removed it")
+
+
+def test_two_runs_and_workers_of_xdist_do_not_disturb_each_other(tmp_path: Path, engine: Any) -> None:
+    folders = [tmp_path / name for name in ("one", "two")]
+    for folder in folders:
+        folder.mkdir()
+    runs = [
+        whole_run(folders[0], "-k", STOP, "-n", "2"),
+        whole_run(folders[1], "-k", STOP + " and 1w"),
+    ]
+    texts = {}
+
+    def read(run: subprocess.Popen[bytes]) -> None:
+        texts[run.pid] = run.communicate(timeout=900)[0].decode(errors="replace")
+
+    threads = [threading.Thread(target=read, args=(run,)) for run in runs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for run, folder in zip(runs, folders, strict=True):
+        assert run.returncode == 0, texts[run.pid]
+        verdicts = json.loads((folder / "report/results.json").read_text())["verdicts"]
+        assert {v["verdict"] for v in verdicts} == {"pass"}
+        assert objects(engine, run.pid) == []

@@ -1,0 +1,104 @@
+"""Whose an object in an engine is, and whether its owner lives."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from drainproof.target import tree
+from drainproof.target.container import labels
+
+
+def test_the_owner_is_this_process():
+    assert labels.of("abc")[labels.SESSION] == "abc"
+    assert labels.is_alive(labels.of("abc")[labels.OWNER])
+
+
+def test_a_process_that_has_ended_owns_nothing():
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    value = labels.owner(child.pid)
+    assert labels.is_alive(value)
+    child.communicate()
+    assert not labels.is_alive(value)
+
+
+def test_a_zombie_owns_nothing(eventually):
+    """A killed pytest whose parent (a CI runner) has not asked after it yet."""
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    value = labels.owner(child.pid)
+    child.kill()
+    eventually(lambda: (stat := tree.read_stat(child.pid)) is not None and stat.state == "Z")
+    assert not labels.is_alive(value)
+    child.communicate()
+
+
+def test_a_pid_that_is_used_again_is_somebody_else():
+    machine, pid, birth = labels.owner(os.getpid()).split("/")
+    assert not labels.is_alive(f"{machine}/{pid}/{int(birth) - 1}")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "another-boot.4026531836/1/5",
+        labels.owner(os.getpid()).replace(".", ".9", 1),
+        "",
+        "?",
+        f"{labels.owner(os.getpid()).partition('/')[0]}/x/1",
+        labels.owner(os.getpid()).partition("/")[0],
+    ],
+    ids=["another boot", "another PID namespace", "none", "unknown", "no pid", "machine alone"],
+)
+def test_what_cannot_be_seen_from_here_is_left_alone(value):
+    assert labels.is_alive(value)
+
+
+class Engine:
+    """The part of an engine's interface that is used; the real one is asked in `tests/real/test_containers.py`."""
+
+    def __init__(self, **things):
+        self.things, self.gone, self.api = things, [], self
+
+    def _of(self, kind, filters):
+        return [each for each in self.things.get(kind, ()) if filters["label"] in (each["Labels"] or {})]
+
+    def containers(self, *, all, filters):
+        return self._of("container", filters)
+
+    def networks(self, *, filters):
+        return self._of("network", filters)
+
+    def volumes(self, *, filters):
+        return {"Volumes": self._of("volume", filters) or None}
+
+    def images(self, *, all, filters):
+        return self._of("image", filters)
+
+    def _remove(self, name, **_):
+        if name == "busy":
+            raise RuntimeError("removal of container busy is already in progress")
+        self.gone.append(name)
+
+    remove_container = remove_network = remove_volume = remove_image = _remove
+
+
+def thing(name, session=None):
+    return {"Id": name, "Name": name, "Labels": None if session is None else {labels.SESSION: session}}
+
+
+def test_only_what_is_wanted_is_removed_and_one_failure_stops_nothing():
+    engine = Engine(
+        container=[thing("busy", "a"), thing("mine", "a"), thing("other", "b"), thing("foreign")],
+        network=[thing("n", "a")],
+        volume=[thing("v", "a")],
+        image=[thing("i", "a"), thing("j", "b")],
+    )
+    removed = labels.remove(engine, which=lambda found: found.get(labels.SESSION) == "a")
+    assert removed == ["container mine", "network n", "volume v", "image i"]
+    assert engine.gone == ["mine", "n", "v", "i"]
+
+
+def test_nothing_to_remove():
+    assert labels.remove(Engine(), which=lambda _: True) == []
