@@ -31,6 +31,7 @@ from drainproof.load.plan import Plan, Request, SlowWriter, Stream
 from drainproof.load.plan import Protocol as Wire
 from drainproof.observe import Observer, UntilGone, UntilStarted
 from drainproof.probes import environment, sockets
+from drainproof.probes.births import BirthWatch
 from drainproof.probes.leftovers import Baseline
 from drainproof.probes.sampler import Sampler
 from drainproof.recorder import LEDGER, OUTPUT, RESTART_OUTPUT, Recorder
@@ -305,6 +306,10 @@ class _Run:
         baseline = Baseline.take(tmp=tmp)
         instance = self._launch(tmp)
         cleanup.callback(instance.end)
+        if bench.watches_births:
+            bench.births = BirthWatch(instance=instance, record=record)
+            bench.births.start()
+            cleanup.callback(bench.births.stop)
         sampler = Sampler(instance=instance, target=bench.target, write=self.recorder.sample, note=baseline.note)
         cleanup.enter_context(sampler)
         conditions = [fault.arm(bench) for fault in self.given]
@@ -318,6 +323,8 @@ class _Run:
             record("observed")
         finally:
             self._prove(conditions)
+        if bench.births is not None:
+            bench.births.stop()
         if bench.load is not None:
             bench.load.stop(grace=1.0 if instance.exit_status() is not None else 0.0)
             record("load_stopped")

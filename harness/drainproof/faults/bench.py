@@ -6,16 +6,20 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from drainproof.load.driver import LoadRun
 from drainproof.load.plan import Request, Stream
+from drainproof.probes.births import BirthWatch
 from drainproof.recorder import SHIM
 from drainproof.shim.session import INSIDE, ShimSession
 from drainproof.target import placeholders
 from drainproof.target.description import Target
 from drainproof.target.instance import Instance
 from drainproof.target.launcher import Changes, Launcher, Mount
+
+if TYPE_CHECKING:
+    from drainproof.faults.finding import FoundWorkers
 
 
 @dataclass(kw_only=True)
@@ -47,6 +51,14 @@ class Bench:
     """When the last fault was injected, or the target launched."""
     cleanup: list[Callable[[], None]] = field(default_factory=list)
     """Called at the end of the experiment, last first."""
+    watches_births: bool = False
+    """Births and deaths of its processes are recorded. A fault that needs it sets it in `prepare`."""
+    births: BirthWatch | None = None
+    """What watches them, from the launch on."""
+    servers: set[int] = field(default_factory=set)
+    """The processes that were seen to serve, where somebody has looked."""
+    workers_found: FoundWorkers | None = None
+    """The workers, once they are known."""
 
     _shim: ShimSession | None = None
 

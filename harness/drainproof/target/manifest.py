@@ -39,6 +39,7 @@ from drainproof.target.manifest_models import (
     PolicyTable,
     RequestTable,
     Windows,
+    WorkersTable,
     fatal_name,
     request_method,
     request_name,
@@ -47,6 +48,7 @@ from drainproof.target.manifest_models import (
 )
 from drainproof.target.mistakes import Mistake, report, show, translate
 from drainproof.target.modes import MODES, LaunchMode
+from drainproof.target.supervision import Describe, Restart, Workers
 from drainproof.target.windows import WindowsView
 
 if sys.version_info >= (3, 11):
@@ -249,10 +251,12 @@ def _common(manifest: Manifest, file: Path, mode: LaunchMode) -> Target:
         requests=tuple(_request(each, name=request_name(each), folder=file.parent) for each in manifest.request),
         policy=_policy(manifest.policy.in_mode(mode)),
         load_failure=_load_failure(manifest.provoke.load_failure),
+        worker_failure=_load_failure(manifest.provoke.worker_failure),
         fatal=_fatal(manifest.provoke.fatal, file.parent),
         fail_points=manifest.fail_points.model_dump(exclude_none=True, exclude={"own"}),
         own_fail_points=tuple(_own_fail_point(each) for each in manifest.fail_points.own),
         windows=_windows(manifest.windows, file.parent),
+        workers_are=_workers(manifest.workers),
     )
 
 
@@ -335,7 +339,13 @@ def _policy(table: PolicyTable) -> Policy:
         second_signal=cast("dict[str, SecondSignal]", table.second_signal),
         startup_failure=cast("StartupFailure", table.startup_failure),
         streams=cast("Streams", table.streams),
+        restart=Restart(**table.restart.model_dump()),
     )
+
+
+def _workers(table: WorkersTable) -> Workers:
+    describe = None if table.describe is None else Describe(**table.describe.model_dump())
+    return Workers(command=table.command, pid=table.pid, executed=table.executed, describe=describe)
 
 
 def _load_failure(table: LoadFailure | None) -> Provocation | None:

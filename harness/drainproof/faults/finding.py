@@ -1,0 +1,132 @@
+"""Finding the workers of a running target by what they are, never by guess.
+
+| the manifest has | workers are |
+|---|---|
+| `[workers] command` | the processes of the tree whose command line it matches |
+| `[workers] pid` | the processes whose pid the answers to the fast request give |
+| neither | the processes that have been seen to own the server's end of an accepted connection |
+
+The main process is none of them: where it serves by itself there is nobody to supervise. Their successors are told by
+the same pattern, or by being like them (`probes/kin.py`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+
+from drainproof.errors import Inconclusive, Unsupported
+from drainproof.faults.bench import Bench
+from drainproof.faults.moments import ServersSeen, SteadyState
+from drainproof.load.attempt import fetch_json
+from drainproof.probes.kin import Kin
+from drainproof.probes.processes import sample
+from drainproof.target.values import find_value
+
+PATIENCE = 10.0
+"""Seconds that the workers get to be all there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundWorkers:
+    """Who they are, and how that is known."""
+
+    pids: tuple[int, ...]
+    kin: Kin
+    how: str
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values for the evidence."""
+        return {"pids": list(self.pids), "kin": self.kin.to_json(), "how": self.how}
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkersFound:
+    """At steady state, when the workers are known; recorded as the event `workers`."""
+
+    before_ready: bool = False
+
+    def wait(self, bench: Bench) -> None:
+        """Finds them. Raises Unsupported where the main process serves alone, Inconclusive where nobody is found."""
+        declared = bench.target.workers_are
+        if declared.command is not None:
+            SteadyState().wait(bench)
+            bench.workers_found = _by_pattern(bench, declared.command)
+        elif declared.pid is not None:
+            SteadyState().wait(bench)
+            bench.workers_found = _by_answers(bench, declared.pid)
+        else:
+            ServersSeen().wait(bench)
+            bench.workers_found = _by_service(bench)
+        bench.record("workers", **bench.workers_found.to_json())
+
+    def describe(self) -> str:
+        """The moment in words."""
+        return "at steady state, when the workers are known"
+
+
+def _by_pattern(bench: Bench, pattern: str) -> FoundWorkers:
+    kin = Kin(main=bench.running.pid, pattern=pattern)
+    until = time.monotonic() + PATIENCE
+    while True:
+        living = sample(pids=[process.pid for process in bench.running.processes()])
+        found = [one.pid for one in living if kin.has(pid=one.pid, parent=one.ppid, exe=one.exe, cmdline=one.cmdline)]
+        if len(found) >= bench.workers or (found and time.monotonic() > until):
+            return FoundWorkers(pids=tuple(found), kin=kin, how="the command line that [workers] command names")
+        if time.monotonic() > until:
+            raise Inconclusive(f"no process of the target has a command line that [workers] command matches: {pattern}")
+        bench.running.wait_exit(until=time.monotonic() + 0.05)
+
+
+def _by_answers(bench: Bench, expression: str) -> FoundWorkers:
+    request = bench.target.fast()
+    outside = {}
+    for process in bench.running.processes():
+        with contextlib.suppress(OSError):
+            outside[_pid_inside(process.pid)] = process.pid
+    said: set[int] = set()
+    until = time.monotonic() + PATIENCE
+    while len(said & set(outside)) < bench.workers and time.monotonic() < until:
+        token = f"who-{uuid.uuid4().hex[:12]}"
+        answer = fetch_json(request=request, host=bench.running.host, port=bench.ports[request.port], token=token)
+        pid = find_value(expression, answer.value)
+        if isinstance(pid, int) and not isinstance(pid, bool):
+            said.add(pid)
+    found = sorted(outside[pid] for pid in said if pid in outside and outside[pid] != bench.running.pid)
+    if not found:
+        hint = f"the answers gave {sorted(said)}, which is nobody of the target's" if said else "no answer has one"
+        raise Inconclusive(f"[workers] pid = {expression!r} leads to no worker: {hint}")
+    kin = Kin.of(main=bench.running.pid, workers=sample(pids=found))
+    return FoundWorkers(pids=tuple(found), kin=kin, how="the pids in the answers")
+
+
+def _pid_inside(pid: int) -> int:
+    """The pid that a process has for itself: in a container it is another one. Raises OSError."""
+    with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as status:  # noqa: PTH123
+        for line in status:
+            if line.startswith("NSpid:"):
+                return int(line.split()[-1])
+    return pid
+
+
+def _by_service(bench: Bench) -> FoundWorkers:
+    seen = bench.servers - {bench.running.pid}
+    if not seen:
+        others = [process.name() for process in bench.running.processes() if process.pid != bench.running.pid]
+        text = "the main process itself owns the connections, so there is no worker to supervise"
+        if others:
+            text += f"; if its workers are others ({', '.join(sorted(set(others)))}), name them in [workers] command"
+        raise Unsupported(text)
+    with contextlib.suppress(psutil.Error):
+        living = sample(pids=sorted(seen))
+        return FoundWorkers(
+            pids=tuple(one.pid for one in living),
+            kin=Kin.of(main=bench.running.pid, workers=living),
+            how="they own the server's end of accepted connections",
+        )
+    raise Inconclusive("the processes that served have ended before the fault")
