@@ -304,12 +304,7 @@ class _Run:
             bench.usual_start()  # may have to find out, which must not happen while the target starts
         tmp = process.fresh_tmp()
         baseline = Baseline.take(tmp=tmp)
-        instance = self._launch(tmp)
-        cleanup.callback(instance.end)
-        if bench.watches_births:
-            bench.births = BirthWatch(instance=instance, record=record)
-            bench.births.start()
-            cleanup.callback(bench.births.stop)
+        instance = self._launch(tmp, cleanup)
         sampler = Sampler(instance=instance, target=bench.target, write=self.recorder.sample, note=baseline.note)
         cleanup.enter_context(sampler)
         conditions = [fault.arm(bench) for fault in self.given]
@@ -323,8 +318,6 @@ class _Run:
             record("observed")
         finally:
             self._prove(conditions)
-        if bench.births is not None:
-            bench.births.stop()
         if bench.load is not None:
             bench.load.stop(grace=1.0 if instance.exit_status() is not None else 0.0)
             record("load_stopped")
@@ -371,9 +364,14 @@ class _Run:
             ) from error
 
     def _prove(self, conditions: Sequence[Trigger]) -> None:
-        """Records the proofs of what was given from the launch on: only now everything that could happen has."""
+        """Records the proofs of what was given from the launch on: only now everything that could happen has.
+
+        What dies from here on dies by our hand, so births and deaths are watched no longer.
+        """
         for prove in conditions:
             self.recorder.event("given", **prove())
+        if self.bench.births is not None:
+            self.bench.births.stop()
 
     def _spare_a_hopeless_start(self) -> None:
         """A target that never came up is not started for every scenario, each time until its deadline."""
@@ -387,10 +385,15 @@ class _Run:
         for step in reversed(self.bench.cleanup):
             step()
 
-    def _launch(self, tmp: Path) -> Instance:
+    def _launch(self, tmp: Path, cleanup: ExitStack) -> Instance:
         self.progress("starting")
         instance = self._spawn(output=self.recorder.folder / OUTPUT, tmp=tmp)
+        cleanup.callback(instance.end)
         self.bench.instance = instance
+        if self.bench.watches_births:
+            self.bench.births = BirthWatch(instance=instance, record=self.recorder.event)
+            self.bench.births.start()
+            cleanup.callback(self.bench.births.stop)
         self.recorder.event("launch", t=instance.started, pid=instance.pid, **instance.describe())
         self.bench.last = instance.started
         if self.facilities.versions:  # known from an earlier start, so that what never serves has them too

@@ -59,6 +59,8 @@ class Bench:
     """The processes that were seen to serve, where somebody has looked."""
     workers_found: FoundWorkers | None = None
     """The workers, once they are known."""
+    executioner_ends: Callable[[], None] | None = None
+    """Lets successors of workers live from now on, where a fault kills them at birth."""
 
     _shim: ShimSession | None = None
 
@@ -67,6 +69,16 @@ class Bench:
         """The instance. Only for what happens after the launch."""
         assert self.instance is not None, "the target has not been launched yet"
         return self.instance
+
+    def seen_workers(self) -> list[int]:
+        """The pids of all workers that were ever seen alive, in the order of their discovery."""
+        assert self.births is not None and self.workers_found is not None
+        kin = self.workers_found.kin
+        return [
+            one.pid
+            for one in self.births.seen()
+            if kin.has(pid=one.pid, parent=one.ppid, exe=one.exe, cmdline=one.cmdline)
+        ]
 
     @property
     def port(self) -> int:

@@ -85,10 +85,7 @@ def _by_pattern(bench: Bench, pattern: str) -> FoundWorkers:
 
 def _by_answers(bench: Bench, expression: str) -> FoundWorkers:
     request = bench.target.fast()
-    outside = {}
-    for process in bench.running.processes():
-        with contextlib.suppress(OSError):
-            outside[_pid_inside(process.pid)] = process.pid
+    outside = {bench.running.own_pid(process.pid): process.pid for process in bench.running.processes()}
     said: set[int] = set()
     until = time.monotonic() + PATIENCE
     while len(said & set(outside)) < bench.workers and time.monotonic() < until:
@@ -103,15 +100,6 @@ def _by_answers(bench: Bench, expression: str) -> FoundWorkers:
         raise Inconclusive(f"[workers] pid = {expression!r} leads to no worker: {hint}")
     kin = Kin.of(main=bench.running.pid, workers=sample(pids=found))
     return FoundWorkers(pids=tuple(found), kin=kin, how="the pids in the answers")
-
-
-def _pid_inside(pid: int) -> int:
-    """The pid that a process has for itself: in a container it is another one. Raises OSError."""
-    with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as status:  # noqa: PTH123
-        for line in status:
-            if line.startswith("NSpid:"):
-                return int(line.split()[-1])
-    return pid
 
 
 def _by_service(bench: Bench) -> FoundWorkers:

@@ -66,6 +66,7 @@ class BirthWatch:
         self._record = record
         self._lock = threading.Lock()
         self._known: dict[int, _Known] = {}
+        self._met: list[_Known] = []
         self._hooks: list[Hook] = []
         self._poll = select.poll()
         self._by_pidfd: dict[int, int] = {}
@@ -97,6 +98,11 @@ class BirthWatch:
         """Those that live, as they were last seen."""
         with self._lock:
             return [known.sample for known in self._known.values()]
+
+    def seen(self) -> list[ProcessSample]:
+        """All that were ever seen, each as it was last, in the order of their discovery. A pid may be there twice."""
+        with self._lock:
+            return [known.sample for known in self._met]
 
     def each_birth(self, hook: Hook) -> Callable[[], None]:
         """Calls `hook` for each process that is young, again where it has become another program; returns what ends it.
@@ -178,13 +184,13 @@ class BirthWatch:
         if sample is None:
             os.close(pidfd)
             return False
-        self._record(
-            "born", t=sample.created, pid=pid, parent=sample.ppid, exe=sample.exe, cmdline=list(sample.cmdline), seen=now
-        )
+        what = {"pid": pid, "parent": sample.ppid, "exe": sample.exe, "cmdline": list(sample.cmdline)}
+        self._record("born", t=sample.created, seen=now, **what)
         self._by_pidfd[pidfd] = pid
         self._poll.register(pidfd, select.POLLIN)
         with self._lock:
             self._known[pid] = _Known(sample=sample, pidfd=pidfd, seen=now)
+            self._met.append(self._known[pid])
             hooks = list(self._hooks)
         for hook in hooks:
             hook(sample)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from typing import Any, Literal
+
+MANY = 10_000
+"""Attempts that are looked at to find where a limit in seconds lies."""
 
 Schedule = Literal["doubling", "fibonacci", "constant"]
 """How the delays before the attempts at a restart grow: each twice the one before; 1, 1, 2, 3, 5, 8 times the first
@@ -67,13 +71,8 @@ class Restart:
         """How many attempts may follow a first failure; None where that is not bounded, or not by the schedule."""
         bounds = [] if self.max_restarts is None else [self.max_restarts]
         if self.max_seconds is not None and self.schedule is not None:
-            spent, count = 0.0, 0
-            for delay in self.delays(10_000):
-                spent += delay
-                if spent > self.max_seconds or delay <= 0:
-                    bounds.append(count)
-                    break
-                count += 1
+            spent = accumulate(self.delays(MANY))
+            bounds += [index for index, total in enumerate(spent) if total > self.max_seconds][:1]
         return min(bounds, default=None)
 
     def recovers_within(self, start_deadline: float) -> float:
@@ -117,8 +116,8 @@ class Workers:
     pid: str | None = None
     """A JMESPath expression for the worker's pid in the answer to the fast request."""
     executed: str | None = None
-    """A regular expression for the line that a worker prints for each request that it works on; its group `token` is the
-    request's token."""
+    """A regular expression for the line that a worker prints for each request that it works on; its group `token` is
+    the request's token."""
     describe: Describe | None = None
 
     def to_json(self) -> dict[str, Any]:
