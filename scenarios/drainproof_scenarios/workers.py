@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from drainproof.faults.exceptions import MESSAGE
 from drainproof.scenario import (
-    FAST,
     SLOW,
     Evidence,
     Experiment,
@@ -19,6 +18,7 @@ from drainproof.scenario import (
     WhileRestarting,
     after,
     before_launch,
+    closed,
     hold,
     loads_fail,
     requirement,
@@ -40,9 +40,14 @@ STANDS_STILL = 2.0
 """Seconds that a worker is stopped: longer than a request takes, shorter than clients wait."""
 
 
-def _load() -> list[Stream]:
+def _in_flight(workers: int) -> list[Stream]:
     """Requests in flight on new connections all the time, so that every worker holds some of them."""
-    return [hold(6, request=SLOW, connections="new", stagger=0.9), steady(rate=10, request=FAST, connections="new")]
+    return [hold(3 * workers, stagger=0.9, connections="new"), steady(rate=10, connections="new")]
+
+
+def _few(workers: int) -> list[Stream]:
+    """Clients that ask again and again, but not at once where they are turned away: workers that serve are seen to."""
+    return [closed(users=2 * workers, request=SLOW, think_time=0.5), steady(rate=10, connections="new")]
 
 
 @pytest.mark.parametrize("death", ["SIGKILL", "SIGSEGV"], scope="class")
@@ -54,7 +59,7 @@ class TestWorkerDies:
     def evidence(cls, experiment: Experiment, death: str, supervised_workers: int) -> Evidence:
         """The experiment."""
         return experiment.run(
-            load=_load(),
+            load=_in_flight(supervised_workers),
             faults=[when_workers_are_known(worker_killed(death))],
             observe=UntilRecovered(),
             workers=supervised_workers,
@@ -84,7 +89,7 @@ class TestWorkerStandsStill:
     def evidence(cls, experiment: Experiment, supervised_workers: int) -> Evidence:
         """The experiment."""
         return experiment.run(
-            load=_load(),
+            load=_in_flight(supervised_workers),
             faults=[when_workers_are_known(worker_stopped(STANDS_STILL))],
             observe=UntilRecovered(),
             workers=supervised_workers,
@@ -104,7 +109,7 @@ class TestSuccessorsDie:
     def evidence(cls, experiment: Experiment, supervised_workers: int) -> Evidence:
         """The experiment."""
         return experiment.run(
-            load=[steady(rate=10, request=FAST, connections="new")],
+            load=_few(supervised_workers),
             faults=[when_workers_are_known(worker_killed(at_birth=FOR_EVER))],
             observe=WhileRestarting(),
             workers=supervised_workers,
@@ -129,7 +134,7 @@ class TestEveryWorkerDies:
     def evidence(cls, experiment: Experiment, supervised_workers: int) -> Evidence:
         """The experiment."""
         return experiment.run(
-            load=[steady(rate=10, request=FAST, connections="new")],
+            load=_few(supervised_workers),
             faults=[when_workers_are_known(worker_killed(which="all", at_birth=FOR_EVER))],
             observe=WhileNobodyServes(),
             workers=supervised_workers,
@@ -151,7 +156,7 @@ class TestReplacementsCannotLoad:
     def evidence(cls, experiment: Experiment, supervised_workers: int) -> Evidence:
         """The experiment."""
         return experiment.run(
-            load=[steady(rate=10, request=FAST, connections="new")],
+            load=_few(supervised_workers),
             faults=[when_workers_are_known(loads_fail(FOR_EVER)), after(0.0, worker_killed())],
             observe=WhileRestarting(),
             workers=supervised_workers,
@@ -182,7 +187,7 @@ class TestReplacementLoadsInTheEnd:
         if experiment.target.policy.restart.most_attempts() in (0, 1):
             raise Unsupported("the declared limit allows no second attempt")
         return experiment.run(
-            load=[steady(rate=10, request=FAST, connections="new")],
+            load=_few(supervised_workers),
             faults=[when_workers_are_known(loads_fail(1)), after(0.0, worker_killed())],
             observe=UntilRecovered(attempts=1),
             workers=supervised_workers,
@@ -248,7 +253,7 @@ class TestSupervisorDies:
     def evidence(cls, experiment: Experiment, supervised_workers: int) -> Evidence:
         """The experiment."""
         return experiment.run(
-            load=[steady(rate=10, request=FAST, connections="new")],
+            load=_few(supervised_workers),
             faults=[when_workers_are_known(supervisor_killed())],
             observe=UntilGone(),
             workers=supervised_workers,

@@ -23,7 +23,9 @@ import psutil
 from drainproof.errors import Inconclusive, Unsupported
 from drainproof.faults.bench import Bench
 from drainproof.faults.moments import ServersSeen, SteadyState
+from drainproof.faults.reading import held_by
 from drainproof.load.attempt import fetch_json
+from drainproof.load.plan import Hold
 from drainproof.probes.kin import Kin
 from drainproof.probes.processes import sample
 from drainproof.target.values import find_value
@@ -64,6 +66,22 @@ class WorkersFound:
             ServersSeen().wait(bench)
             bench.workers_found = _by_service(bench)
         bench.record("workers", **bench.workers_found.to_json())
+        self._wait_until_all_are_busy(bench, bench.workers_found)
+
+    def _wait_until_all_are_busy(self, bench: Bench, found: FoundWorkers) -> None:
+        """Where workers own the connections, until each of them holds a request that it has read, or patience is over.
+
+        Else the one that dies may have been the only one that was at work, and nothing could be said about the others.
+        """
+        if not any(isinstance(stream, Hold) for stream in bench.streams):
+            return
+        until = time.monotonic() + PATIENCE
+        while time.monotonic() < until and bench.running.exit_status() is None:
+            read = {port for port, end in bench.running.sockets.snapshot(port=bench.port).sockets.items() if end.taken}
+            held = held_by(bench, found.pids)
+            if not any(held.values()) or all(read.intersection(ports) for ports in held.values()):
+                return
+            bench.running.wait_exit(until=time.monotonic() + 0.01)
 
     def describe(self) -> str:
         """The moment in words."""
@@ -104,6 +122,8 @@ def _by_answers(bench: Bench, expression: str) -> FoundWorkers:
 
 def _by_service(bench: Bench) -> FoundWorkers:
     seen = bench.servers - {bench.running.pid}
+    if not bench.servers:
+        raise Inconclusive("no process was seen to own the server's end of a connection")
     if not seen:
         others = [process.name() for process in bench.running.processes() if process.pid != bench.running.pid]
         text = "the main process itself owns the connections, so there is no worker to supervise"

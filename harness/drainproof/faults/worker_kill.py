@@ -18,8 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from drainproof.faults.bench import Bench, Trigger
-from drainproof.faults.reading import read_sockets
-from drainproof.probes import sockets
+from drainproof.faults.reading import held_by, read_sockets
 from drainproof.probes.processes import ProcessSample
 from drainproof.target import kernel
 from drainproof.target.description import Target
@@ -28,18 +27,6 @@ DIES_WITHIN = 10.0
 """Seconds that a worker gets to die of a signal that no process survives; a handler for another may take as long."""
 
 Which = Literal["one", "all"]
-
-
-def held_by(bench: Bench, pids: tuple[int, ...]) -> dict[int, list[int]]:
-    """The client ports of the connections whose server's end each of these processes owns, alone or with others."""
-    found: dict[int, list[int]] = {pid: [] for pid in pids}
-    for port in {bench.ports[request.port] for request in bench.requests_in_load()} | {bench.port}:
-        table = bench.running.sockets.snapshot(port=port).sockets.values()
-        ends = {end.inode: end.client_port for end in table if end.accepted and end.inode}
-        for inode, owners in sockets.owners(inodes=ends, pids=pids).items():
-            for pid in owners:
-                found[pid].append(ends[inode])
-    return found
 
 
 def wait_dead(pidfds: dict[int, int], *, until: float) -> dict[int, float]:

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from drainproof.faults.bench import Bench, Trigger
-from drainproof.faults.reading import read_sockets
-from drainproof.faults.worker_kill import held_by
+from drainproof.faults.reading import held_by, read_sockets
 from drainproof.target import tree
 from drainproof.target.description import Target
 
