@@ -11,14 +11,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from drainproof.faults.bench import Bench
+from drainproof.faults.finding import FoundWorkers
+from drainproof.faults.reading import held_by
 from drainproof.load.attempt import fetch_json
 from drainproof.load.plan import Request
 from drainproof.observe import LOOK_EVERY, MARGIN, record_exit, record_serving
+from drainproof.probes.kin import Kin
 from drainproof.target.tree import read_stat
 
 LATE = 1.0
 """Seconds by which an attempt may come late beyond its tolerance: a supervisor looks from time to time, and the machine
 is busy."""
+
+OFTEN = 0.03
+"""Seconds between two looks at who owns connections, which may be over soon."""
 
 ENOUGH = 6
 """Attempts that show a schedule which has no declared limit."""
@@ -69,9 +75,45 @@ def _let_them_live(bench: Bench) -> None:
         bench.record("spared")
 
 
+class _Replacements:
+    """Which of the workers that are new are up: alive is not enough, a worker that loads its model serves nobody yet.
+
+    One is up when it has been seen to own the server's end of a connection. Where none of the workers ever does (a
+    process in front of them owns all), and where the kernel gives new connections to the others, it is up when it has
+    lived for as long as the whole target usually takes to become ready; and where it is the only one, when a real
+    request succeeds.
+    """
+
+    def __init__(self, bench: Bench) -> None:
+        assert bench.workers_found is not None
+        self._bench = bench
+        self._old = set(bench.workers_found.pids)
+        self._wanted = len(bench.workers_found.pids)
+        self._since: dict[int, float] = {}
+        self._seen: set[int] = set()
+
+    def look(self) -> bool:
+        """Whether as many workers live as before, and all of them are up."""
+        living = living_workers(self._bench)
+        new = [pid for pid in living if pid not in self._old]
+        now = time.monotonic()
+        for pid in new:
+            self._since.setdefault(pid, now)
+        if unseen := tuple(pid for pid in new if pid not in self._seen):
+            self._seen |= {pid for pid, ports in held_by(self._bench, unseen).items() if ports}
+        if len(living) < self._wanted:
+            return False
+        usual = self._bench.usual_start() if new else 0.0
+        return len(living) == 1 or all(pid in self._seen or now > self._since[pid] + usual for pid in new)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values: who is new, and who of them was seen to serve."""
+        return {"new": sorted(self._since), "seen_to_serve": sorted(self._seen)}
+
+
 @dataclass(frozen=True, kw_only=True)
 class UntilRecovered:
-    """Until as many workers live as before and a real request succeeds, or the declared time for that is over.
+    """Until as many workers are up as before and a real request succeeds, or the declared time for that is over.
 
     And until what was in flight at the fault has ended, or its client has waited for longer than `answer_within`.
     """
@@ -81,22 +123,22 @@ class UntilRecovered:
 
     def observe(self, bench: Bench, *, since: float) -> None:
         """Looks from the moment `since` of the last fault on; records `recovered`."""
-        assert bench.workers_found is not None
-        restart, wanted = bench.target.policy.restart, len(bench.workers_found.pids)
+        restart = bench.target.policy.restart
         record_description(bench)
         longest = max((r.duration for r in bench.requests_in_load() if r.duration != float("inf")), default=0.0)
         allowed = restart.recovers_within(bench.target.start_deadline)
         allowed += sum(restart.delays(self.attempts + 1)) * (1 + restart.tolerance) if self.attempts else 0.0
         patience, answered = since + allowed + MARGIN, since + restart.answer_within + longest + MARGIN
-        waiting = _in_flight(bench)
+        waiting, replacements = _in_flight(bench), _Replacements(bench)
         recovered = False
         while time.monotonic() < (answered if recovered else max(patience, answered)):
-            if (status := bench.running.wait_exit(until=time.monotonic() + LOOK_EVERY)) is not None:
+            if (status := bench.running.wait_exit(until=time.monotonic() + OFTEN)) is not None:
                 record_exit(bench, status, since=since)
                 return
-            if not recovered and len(living_workers(bench)) >= wanted and record_serving(bench):
-                bench.record("recovered", workers=living_workers(bench))
-                recovered = True
+            if not recovered and replacements.look():
+                recovered = record_serving(bench)
+                if recovered:
+                    bench.record("recovered", workers=living_workers(bench), **replacements.to_json())
             waiting &= _in_flight(bench)
             if recovered and not waiting:
                 break
@@ -126,27 +168,9 @@ class WhileRestarting:
 
     def observe(self, bench: Bench, *, since: float) -> None:
         """Looks from the moment `since` of the last fault on."""
-        restart = bench.target.policy.restart
-        most = restart.most_attempts()
         record_description(bench)
-        seen, quiet_since = 0, since
-        while True:
-            now = time.monotonic()
-            if (status := bench.running.wait_exit(until=now + LOOK_EVERY / 5)) is not None:
-                record_exit(bench, status, since=status.time)
-                return
-            if (count := len(successors(bench))) > seen:
-                seen, quiet_since = count, time.monotonic()
-            delays = restart.delays(seen + 1)
-            due = delays[-1] * (1 + restart.tolerance) + LATE if delays else QUIET
-            if now > quiet_since + due + MARGIN:
-                bench.record("gave_up", attempts=seen, quiet=now - quiet_since)
-                break
-            enough = ENOUGH if most is None else most + BEYOND
-            if seen >= enough or now > since + restart.observe:
-                bench.record("went_on", attempts=seen, enough=seen >= enough)
-                break
-        record_description(bench)
+        if _watch_attempts(bench, since=since):
+            record_description(bench)
 
     def describe(self) -> dict[str, Any]:
         """JSON values for the evidence."""
@@ -179,12 +203,22 @@ class WhileNobodyServes:
 
 @dataclass(frozen=True, kw_only=True)
 class UntilItGivesUp:
-    """A start at which no worker comes up: until it has ended, or its start-up deadline is over."""
+    """A start at which no worker comes up: until it has ended, or makes no further attempt.
+
+    The workers are recognised by `[workers] command`, since none of them ever serves. Without that, until the start-up
+    deadline is over.
+    """
 
     def observe(self, bench: Bench, *, since: float) -> None:
-        """Looks from the launch on; records `at_deadline` with what it says of itself then."""
-        until = bench.running.started + max(bench.target.start_deadline, bench.target.policy.restart.observe)
-        while time.monotonic() < until:
+        """Looks from the launch on; records `gave_up` or `went_on` and, where it lives, what it says of itself then."""
+        pattern = bench.target.workers_are.command
+        if pattern is not None:
+            kin = Kin(main=bench.running.pid, pattern=pattern)
+            bench.workers_found = FoundWorkers(pids=(), kin=kin, how="the command line that [workers] command names")
+            if not _watch_attempts(bench, since=since, first=bench.workers):
+                return
+        else:
+            until = bench.running.started + bench.target.start_deadline
             if (status := bench.running.wait_exit(until=until)) is not None:
                 record_exit(bench, status, since=since)
                 return
@@ -194,3 +228,33 @@ class UntilItGivesUp:
     def describe(self) -> dict[str, Any]:
         """JSON values for the evidence."""
         return {"kind": "until_it_gives_up"}
+
+
+def _watch_attempts(bench: Bench, *, since: float, first: int = 0) -> bool:
+    """Watches until attempts have ended; False where the target has. `first`: so many are no restarts."""
+    restart = bench.target.policy.restart
+    most = restart.most_attempts()
+    seen, quiet_since = 0, since
+    while True:
+        now = time.monotonic()
+        if (status := bench.running.wait_exit(until=now + OFTEN)) is not None:
+            record_exit(bench, status, since=status.time)
+            return False
+        busy = len(living_workers(bench)) > (0 if first else len(_untouched(bench)))
+        if (count := len(successors(bench))) > seen or busy:
+            seen, quiet_since = count, time.monotonic()
+        delays = restart.delays((seen if not first else seen // first) + 1)
+        due = delays[-1] * (1 + restart.tolerance) + LATE if delays else QUIET
+        if seen >= first and now > quiet_since + due + MARGIN:
+            bench.record("gave_up", attempts=seen, quiet=now - quiet_since)
+            return True
+        enough = ENOUGH if most is None else most + BEYOND
+        if seen >= enough * max(1, first) + first or now > since + restart.observe:
+            bench.record("went_on", attempts=seen, enough=now <= since + restart.observe)
+            return True
+
+
+def _untouched(bench: Bench) -> list[int]:
+    """The workers that were there from the beginning and still live."""
+    assert bench.workers_found is not None
+    return [pid for pid in living_workers(bench) if pid in bench.workers_found.pids]

@@ -266,6 +266,8 @@ def stops_trying(evidence: Evidence, facts: Facts, *, first: int = 0) -> None:
             "no limit of restarts is declared: [policy.restart] max_restarts, or max_seconds with a schedule"
         )
     _watched(evidence)
+    if first and evidence.lives.kin is None:
+        raise Unsupported("no worker ever serves, so it takes their command line to count them: [workers] command")
     made = len(evidence.lives.workers) if first else len(successors(evidence))
     allowed = first * (1 + most) if first else most
     gave_up, went_on = evidence.find("gave_up"), evidence.find("went_on")
