@@ -49,8 +49,7 @@ def last_death(evidence: Evidence) -> float:
 def successors(evidence: Evidence) -> tuple[Life, ...]:
     """The workers that were born after the first death."""
     proof = killing(evidence)
-    first = min(float(victim["died"]) for victim in proof["victims"])
-    return tuple(life for life in evidence.lives.born_after(first) if life.pid not in proof["workers"])
+    return tuple(life for life in evidence.lives.born_after(float(proof["t"])) if life.pid not in proof["workers"])
 
 
 def owns_connections(evidence: Evidence) -> bool:
@@ -215,7 +214,15 @@ def is_replaced(evidence: Evidence, facts: Facts, *, failing: int = 0) -> None:
 
 def observed_attempts(evidence: Evidence) -> list[Attempt]:
     """The attempts at a restart after the death of one worker."""
-    return attempts(last_death(evidence), successors(evidence), evidence.policy.restart, evidence.lives.blind)
+    proof = killing(evidence)
+    seen = [life.died for life in evidence.lives.of(v["pid"] for v in proof["victims"]) if life.died is not None]
+    return attempts(
+        killed=float(proof["t"]),
+        died=min([last_death(evidence), *seen]),
+        successors=successors(evidence),
+        restart=evidence.policy.restart,
+        blind=evidence.lives.blind,
+    )
 
 
 def follows_its_schedule(evidence: Evidence, facts: Facts, *, limit: bool = True) -> None:

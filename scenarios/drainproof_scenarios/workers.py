@@ -42,7 +42,7 @@ STANDS_STILL = 2.0
 
 def _in_flight(workers: int) -> list[Stream]:
     """Requests in flight on new connections all the time, so that every worker holds some of them."""
-    return [hold(3 * workers, stagger=0.9, connections="new"), steady(rate=10, connections="new")]
+    return [hold(4 * workers, stagger=0.9, connections="new"), steady(rate=10, connections="new")]
 
 
 def _few(workers: int) -> list[Stream]:
@@ -265,7 +265,7 @@ class TestSupervisorDies:
         evidence.require()
         died = max(float(one["died"]) for one in evidence.fault["supervisors"])
         workers = [*evidence.lives.of(evidence.fault["workers"]), *evidence.lives.born_after(died)]
-        left = [life for life in workers if life.died is None]
+        left = [life for life in workers if life.died is None and evidence.gone is None]
         ends = [life.died for life in workers if life.died is not None]
         facts(
             workers=len(workers),

@@ -19,14 +19,17 @@ from drainproof.target.container_spec import ContainerSpec
 from drainproof.target.description import Target
 from drainproof.target.manifest import SMALLEST, load_target
 from drainproof.target.manifest_models import (
+    DescribeTable,
     Expect,
     Health,
     LoadFailure,
     Manifest,
     PolicyTable,
     RequestTable,
+    RestartTable,
     Section,
     Start,
+    WorkersTable,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -714,7 +717,10 @@ def test_the_mistakes_that_the_reference_shows_are_told_so(tmp_path: Path) -> No
         ("## `[[request]]`", RequestTable),
         ("### `expect`", Expect),
         ("## `[policy]`", PolicyTable),
+        ("### `[policy.restart]`", RestartTable),
         ("### `[provoke.load_failure]`", LoadFailure),
+        ("## `[workers]`", WorkersTable),
+        ("### `[workers.describe]`", DescribeTable),
     ],
 )
 def test_the_reference_has_every_key_of_a_section(heading: str, section: type[Section]) -> None:

@@ -126,12 +126,21 @@ class Attempt:
 
 
 def attempts(
-    first_death: float, successors: Sequence[Life], restart: Restart, blind: Iterable[tuple[float, float]] = ()
+    *,
+    killed: float,
+    died: float,
+    successors: Sequence[Life],
+    restart: Restart,
+    blind: Iterable[tuple[float, float]] = (),
 ) -> list[Attempt]:
-    """The attempts that followed a death, each held against the declared schedule."""
+    """The attempts that followed a death, each held against the declared schedule.
+
+    `killed`: the moment before the first worker was killed, so that it cannot have failed before; `died`: when its death
+    was seen. A busy machine may have seen it late, so that the first delay was longer than what was observed.
+    """
     declared = restart.delays(len(successors))
     found = []
-    died, born = first_death, first_death
+    born = killed
     for index, life in enumerate(successors):
         observed, longest = life.born - died, life.born - born
         wanted = declared[index] if declared else None

@@ -2,11 +2,12 @@
 
 Which way, and which lost?
     A death is told by a pidfd, which becomes readable as the process ends: the thread that waits on all of them stamps
-    it at once, and a pid that is used again confuses nobody. For births nothing of the kind exists without privileges
-    (the kernel's process connector, eBPF and ptrace all need them, and ptrace changes what it watches), so the children
-    of all known processes are read again every `INTERVAL`. When it was born the kernel itself says, to 10 ms, so the
-    interval does not blur the schedule; what it does is to miss a process that lives for less than that. Every gap
-    between two looks that a busy machine made longer than `GAP` is recorded, so that a judge knows what may be missing.
+    it as it gets to run (a busy machine makes that late, never early), and a pid that is used again confuses nobody.
+    For births nothing of the kind exists without privileges (the kernel's process connector, eBPF and ptrace all need
+    them, and ptrace changes what it watches), so the children of all known processes are read again every `INTERVAL`.
+    When it was born the kernel itself says, to 10 ms, so the interval does not blur the schedule; what it does is to
+    miss a process that lives for less than that. Every gap between two looks that a busy machine made longer than
+    `GAP` is recorded, so that a judge knows what may be missing.
 
 The lines go to the timeline (`t` is the moment itself, so they are not in the order of their moments):
 
@@ -86,6 +87,7 @@ class BirthWatch:
             return
         self._stopping.set()
         self._thread.join(10.0)
+        self._bury(time.monotonic())  # what has died just now
         for known in self._known.values():
             os.close(known.pidfd)
         self._known.clear()
