@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from drainproof.faults.bench import Bench
-from drainproof.faults.finding import FoundWorkers
+from drainproof.faults.finding import FoundWorkers, record_description
 from drainproof.faults.reading import held_by
-from drainproof.load.attempt import fetch_json
-from drainproof.load.plan import Request
 from drainproof.observe import LOOK_EVERY, MARGIN, record_exit, record_serving
 from drainproof.probes.kin import Kin
 from drainproof.target.tree import read_stat
@@ -56,17 +54,6 @@ def living_workers(bench: Bench) -> list[int]:
         and (stat := read_stat(one.pid)) is not None
         and stat.alive
     ]
-
-
-def record_description(bench: Bench) -> None:
-    """What the target itself tells of its workers, if the manifest says where; recorded as `described`."""
-    describe = bench.target.workers_are.describe
-    if describe is None:
-        return
-    request = Request(name="describe", method="GET", path=describe.path)
-    port = bench.ports[describe.port]
-    told = fetch_json(request=request, host=bench.running.host, port=port, timeout=LOOK_EVERY * 8)
-    bench.record("described", t=told.t, status=told.status, value=told.value, failure=told.failure)
 
 
 def _let_them_live(bench: Bench) -> None:
@@ -124,7 +111,6 @@ class UntilRecovered:
     def observe(self, bench: Bench, *, since: float) -> None:
         """Looks from the moment `since` of the last fault on; records `recovered`."""
         restart = bench.target.policy.restart
-        record_description(bench)
         longest = max((r.duration for r in bench.requests_in_load() if r.duration != float("inf")), default=0.0)
         allowed = restart.recovers_within(bench.target.start_deadline)
         allowed += sum(restart.delays(self.attempts + 1)) * (1 + restart.tolerance) if self.attempts else 0.0
@@ -168,7 +154,6 @@ class WhileRestarting:
 
     def observe(self, bench: Bench, *, since: float) -> None:
         """Looks from the moment `since` of the last fault on."""
-        record_description(bench)
         if _watch_attempts(bench, since=since):
             record_description(bench)
 
@@ -186,7 +171,6 @@ class WhileNobodyServes:
         restart = bench.target.policy.restart
         fastest = min((r.duration for r in bench.requests_in_load()), default=0.0)
         until = since + restart.answer_within + fastest + NOBODY
-        record_description(bench)
         while time.monotonic() < until:
             if (status := bench.running.wait_exit(until=until)) is not None:
                 bench.record("nobody", t=status.time, living=[])

@@ -135,8 +135,8 @@ def attempts(
 ) -> list[Attempt]:
     """The attempts that followed a death, each held against the declared schedule.
 
-    `killed`: the moment before the first worker was killed, so that it cannot have failed before; `died`: when its death
-    was seen. A busy machine may have seen it late, so that the first delay was longer than what was observed.
+    `killed`: the moment before the first worker was killed, so that it cannot have failed before. `died`: when its
+    death was seen; a busy machine may have seen it late, so that the first delay was longer than what was observed.
     """
     declared = restart.delays(len(successors))
     found = []

@@ -25,13 +25,16 @@ from drainproof.faults.bench import Bench
 from drainproof.faults.moments import ServersSeen, SteadyState
 from drainproof.faults.reading import held_by
 from drainproof.load.attempt import fetch_json
-from drainproof.load.plan import Hold
+from drainproof.load.plan import Hold, Request
 from drainproof.probes.kin import Kin
 from drainproof.probes.processes import sample
 from drainproof.target.values import find_value
 
 PATIENCE = 10.0
 """Seconds that the workers get to be all there."""
+
+TELLS_WITHIN = 2.0
+"""Seconds that the target gets to tell of its workers."""
 
 BUSY = 2
 """Requests that a worker holds which is at work."""
@@ -69,6 +72,7 @@ class WorkersFound:
             ServersSeen().wait(bench)
             bench.workers_found = _by_service(bench)
         bench.record("workers", **bench.workers_found.to_json())
+        record_description(bench)
         self._wait_until_all_are_busy(bench, bench.workers_found)
 
     def _wait_until_all_are_busy(self, bench: Bench, found: FoundWorkers) -> None:
@@ -90,6 +94,17 @@ class WorkersFound:
     def describe(self) -> str:
         """The moment in words."""
         return "at steady state, when the workers are known"
+
+
+def record_description(bench: Bench) -> None:
+    """What the target itself tells of its workers, if the manifest says where; recorded as `described`."""
+    describe = bench.target.workers_are.describe
+    if describe is None:
+        return
+    request = Request(name="describe", method="GET", path=describe.path)
+    port = bench.ports[describe.port]
+    told = fetch_json(request=request, host=bench.running.host, port=port, timeout=TELLS_WITHIN)
+    bench.record("described", t=told.t, status=told.status, value=told.value, failure=told.failure)
 
 
 def _by_pattern(bench: Bench, pattern: str) -> FoundWorkers:
