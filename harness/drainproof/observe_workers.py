@@ -13,7 +13,7 @@ from typing import Any
 from drainproof.faults.bench import Bench
 from drainproof.faults.finding import FoundWorkers, record_description
 from drainproof.faults.reading import held_by
-from drainproof.observe import LOOK_EVERY, MARGIN, record_exit, record_serving
+from drainproof.observe import MARGIN, record_exit, record_serving
 from drainproof.probes.kin import Kin
 from drainproof.target.tree import read_stat
 

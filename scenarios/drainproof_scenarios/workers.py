@@ -173,7 +173,7 @@ class TestReplacementsCannotLoad:
         """Every attempt that failed logs its cause."""
         evidence.require()
         fired = {int(shot["pid"]) for shot in evidence.shim.fired("load")}
-        failed = [life for life in _workers.successors(evidence) if life.pid in fired]
+        failed = [life for life in _workers.successors(evidence) if life.pid in fired and life.died is not None]
         _workers.logs_every_cause(evidence, facts, failed=failed, cause=MESSAGE)
 
 
@@ -235,7 +235,7 @@ class TestNoWorkerEverLoads:
         provocation = evidence.target.worker_failure
         if provocation is None or provocation.names_cause is None:
             raise Unsupported("the manifest does not say what the cause is: [provoke.worker_failure] names_cause")
-        failed = list(evidence.lives.workers)
+        failed = [life for life in evidence.lives.workers if life.died is not None]
         _workers.logs_every_cause(evidence, facts, failed=failed, cause=provocation.names_cause)
 
     @requirement("WORK-8")

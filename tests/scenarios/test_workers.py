@@ -156,7 +156,7 @@ def test_a_readiness_that_knows_no_workers_fails(tmp_path: Path) -> None:
     chosen = ("-k", "TestEveryWorkerDies or TestNoWorkerEverLoads")
     done = run(folder, report=tmp_path / "r", arguments=chosen, timeout=180)
     failed = {v["scenario"] for v in done.results["verdicts"] if v["verdict"] == "fail"}
-    assert failed == {"workers.TestEveryWorkerDies[1w]", "workers.TestNoWorkerEverLoads[declared-1w]"}, done.output
+    assert failed == {"workers.TestEveryWorkerDies[1w]", "workers.TestNoWorkerEverLoads[1w-declared]"}, done.output
     assert {v["requirement"] for v in done.results["verdicts"] if v["verdict"] == "fail"} == {"WORK-8"}
 
 
