@@ -166,7 +166,7 @@ def side_by_side(found: Sequence[Attempt], *, width: int = 24, most: int = 7) ->
         if each.declared is not None:
             bar[min(width - 1, max(0, round(width * each.declared / scale) - 1))] = "│"
         declared = "        -" if each.declared is None else f"{each.declared:7.2f} s"
-        lines.append(f"{each.number:7} {declared} {each.observed:8.2f} s  {''.join(bar[:width])}  {each.off}".rstrip())
+        lines.append(f"{each.number:<7} {declared} {each.observed:8.2f} s  {''.join(bar[:width])}  {each.off}".rstrip())
     if len(found) > most:
         lines.append(f"… and {len(found) - most} more")
     return lines
