@@ -344,11 +344,17 @@ def answers_without_workers(evidence: Evidence, facts: Facts, *, since: float, u
     judged = came.where(lambda j: j.record.end < until - MARGIN or until - _begun(j) - min(j.duration, 1e6) > bound)
     silent = judged.where(lambda j: min(j.record.end, until) - _begun(j) - min(j.duration, 1e6) > bound)
     broken = judged.fate(*BROKEN).where(lambda j: j not in set(silent))  # type: ignore[arg-type]
+    # What a successor had taken before it was killed has ended with it, and says nothing of a time without workers.
+    taken = broken.where(
+        lambda j: any(x.born <= j.record.end <= (x.died or until) + RACE for x in successors(evidence))
+    )
+    judged, broken = (some.where(lambda j: j not in set(taken)) for some in (judged, broken))
     ready = _ready_looks(evidence, since + NEGATIVE_WITHIN, until)
     facts(
         requests_without_workers=len(judged),
         no_answer=len(silent),
         connection_ended=len(broken),
+        ended_with_a_successor=len(taken),
         fates=judged.fates(),
         statuses=dict(Counter(str(j.record.status) for j in judged if j.record.answered)),
         ready_looks=len(ready),
@@ -383,7 +389,9 @@ def nobody_lived(evidence: Evidence) -> tuple[float, float]:
     if end is None:
         raise Inconclusive("the time without workers was not observed to its end")
     until = float(end["t"])
-    for life in successors(evidence):
+    for life in evidence.lives.workers:
+        if life.died is not None and life.died <= since:
+            continue
         died = until if life.died is None else min(life.died, until)
         if died - life.born > LIVED:
             raise Inconclusive(

@@ -264,7 +264,8 @@ class TestSupervisorDies:
         """No worker is left within the grace period."""
         evidence.require()
         died = max(float(one["died"]) for one in evidence.fault["supervisors"])
-        workers = [*evidence.lives.of(evidence.fault["workers"]), *evidence.lives.born_after(died)]
+        t = float(evidence.fault["t"])
+        workers = [life for life in evidence.lives.workers if life.died is None or life.died > t]
         left = [life for life in workers if life.died is None and evidence.gone is None]
         ends = [life.died for life in workers if life.died is not None]
         facts(

@@ -4,7 +4,7 @@
 |---|---|
 | `[workers] command` | the processes of the tree whose command line it matches |
 | `[workers] pid` | the processes whose pid the answers to the fast request give |
-| neither | the processes that have been seen to own the server's end of an accepted connection |
+| neither | the processes that have been seen to own the server's end of an accepted connection, and those that are like them and hold the listener |
 
 The main process is none of them: where it serves by itself there is nobody to supervise. Their successors are told by
 the same pattern, or by being like them (`probes/kin.py`).
@@ -12,13 +12,10 @@ the same pattern, or by being like them (`probes/kin.py`).
 
 from __future__ import annotations
 
-import contextlib
 import time
 import uuid
 from dataclasses import dataclass
 from typing import Any
-
-import psutil
 
 from drainproof.errors import Inconclusive, Unsupported
 from drainproof.faults.bench import Bench
@@ -28,6 +25,7 @@ from drainproof.load.attempt import fetch_json
 from drainproof.load.plan import Hold, Request
 from drainproof.probes.kin import Kin
 from drainproof.probes.processes import sample
+from drainproof.target.readiness import owners_of_listener
 from drainproof.target.values import find_value
 
 PATIENCE = 10.0
@@ -149,11 +147,11 @@ def _by_service(bench: Bench) -> FoundWorkers:
         if others:
             text += f"; if its workers are others ({', '.join(sorted(set(others)))}), name them in [workers] command"
         raise Unsupported(text)
-    with contextlib.suppress(psutil.Error):
-        living = sample(pids=sorted(seen))
-        return FoundWorkers(
-            pids=tuple(one.pid for one in living),
-            kin=Kin.of(main=bench.running.pid, workers=living),
-            how="they own the server's end of accepted connections",
-        )
+    kin = Kin.of(main=bench.running.pid, workers=sample(pids=sorted(seen)))
+    # Which worker accepts is up to the kernel: a sibling that holds the listener serves too, as soon as it is woken.
+    holders = owners_of_listener(bench.running, bench.port) or set()
+    living = sample(pids=seen | holders)
+    found = [one.pid for one in living if kin.has(pid=one.pid, parent=one.ppid, exe=one.exe, cmdline=one.cmdline)]
+    if found:
+        return FoundWorkers(pids=tuple(found), kin=kin, how="they own the server's end of accepted connections")
     raise Inconclusive("the processes that served have ended before the fault")

@@ -68,6 +68,8 @@ class BirthWatch:
         self._lock = threading.Lock()
         self._known: dict[int, _Known] = {}
         self._met: list[_Known] = []
+        self._buried: set[tuple[int, float]] = set()
+        """Pid and birth of those that have died: until they are reaped they still have a place in the tree."""
         self._hooks: list[Hook] = []
         self._poll = select.poll()
         self._by_pidfd: dict[int, int] = {}
@@ -153,7 +155,8 @@ class BirthWatch:
             self._poll.unregister(pidfd)
             os.close(pidfd)
             with self._lock:
-                del self._known[pid]
+                sample = self._known.pop(pid).sample
+            self._buried.add((pid, sample.created))
             self._record("died", t=now, pid=pid)
 
     def _look(self) -> None:
@@ -183,7 +186,7 @@ class BirthWatch:
             return False
         sample = sample_one(pid=pid)
         now = time.monotonic()
-        if sample is None:
+        if sample is None or (pid, sample.created) in self._buried:
             os.close(pidfd)
             return False
         what = {"pid": pid, "parent": sample.ppid, "exe": sample.exe, "cmdline": list(sample.cmdline)}
