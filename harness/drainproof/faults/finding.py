@@ -4,9 +4,9 @@
 |---|---|
 | `[workers] command` | the processes of the tree whose command line it matches |
 | `[workers] pid` | the processes whose pid the answers to the fast request give |
-| neither | the processes that have been seen to own the server's end of an accepted connection, and those that are like them and hold the listener |
+| neither | the processes that have been seen to own the server's end of an accepted connection, and siblings like them |
 
-The main process is none of them: where it serves by itself there is nobody to supervise. Their successors are told by
+Siblings are like them if they hold the listener, and have the same parent, program and arguments. The main process is none of them: where it serves by itself there is nobody to supervise. Their successors are told by
 the same pattern, or by being like them (`probes/kin.py`).
 """
 
