@@ -4,10 +4,11 @@
 |---|---|
 | `[workers] command` | the processes of the tree whose command line it matches |
 | `[workers] pid` | the processes whose pid the answers to the fast request give |
-| neither | the processes that have been seen to own the server's end of an accepted connection, and siblings like them |
+| neither | the processes that are seen to own the server's end of an accepted connection, and their siblings |
 
-Siblings are like them if they hold the listener, and have the same parent, program and arguments. The main process is none of them: where it serves by itself there is nobody to supervise. Their successors are told by
-the same pattern, or by being like them (`probes/kin.py`).
+Siblings hold the listener, and have the same parent, program and arguments. The main process is no worker: where it
+serves by itself there is nobody to supervise. Successors of workers are told by the same pattern, or by being like them
+(`probes/kin.py`).
 """
 
 from __future__ import annotations
