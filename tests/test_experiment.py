@@ -29,7 +29,7 @@ from drainproof.evidence import Evidence
 from drainproof.experiment import conclude
 from drainproof.laboratory import Archive, Laboratory
 from drainproof.load.plan import Expectation, Request
-from drainproof.recorder import TIMELINE
+from drainproof.recorder import LEDGER, TIMELINE
 from drainproof.scenario import (
     after,
     at_start_up,
@@ -286,12 +286,14 @@ def test_a_measurement_on_a_starved_machine_is_made_again(run, tmp_path, phases,
     assert (tmp_path / "evidence" / "discarded" / "x-1" / "ledger.jsonl").exists()
 
 
-def test_a_moment_that_was_missed_is_tried_again(run, tmp_path, phases) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize(("busy", "attempts"), [(0.0, 3), (1000.0, 8)])
+def test_a_moment_that_was_missed_is_tried_again(run, tmp_path, monkeypatch, busy, attempts) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr(os, "getloadavg", lambda: (busy, busy, busy))
     load = [once(2, request="fast")]  # answered before anybody can have looked
     with pytest.raises(Inconclusive, match="were answered before it was steady"):
         run(tiny(), load=load, faults=[at_steady_state(send("SIGTERM"))])
-    assert phases.count("this machine was too busy to measure; once more") == 2
     discarded = tmp_path / "evidence" / "discarded" / "x-1"
+    assert len(list(discarded.parent.iterdir())) == attempts - 1
     assert Evidence(discarded).missed() == ["once"]
 
 
@@ -317,6 +319,28 @@ def test_too_few_accepted_requests_are_a_missed_moment(run, tmp_path) -> None:  
     assert missed(held=2, once=1) == []
     assert missed(held=1, once=1) == ["hold"]
     assert missed(held=2, once=0) == ["once"]
+
+
+def test_held_requests_that_are_all_due_are_a_missed_moment(run, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    """By when they were sent, in the saved evidence, and only where they were to be spread."""
+    load = [hold(4, stagger=0.3), hold(2, name="together")]
+    evidence = run(tiny(), load=load, faults=[at_steady_state(send("SIGTERM"))])
+    assert evidence.missed() == [], "an experiment with that would have been made again"
+    t, duration = evidence.fault["t"], evidence.target.slow().duration
+
+    def missed(left: float) -> list[str]:
+        folder = tmp_path / f"{left}"
+        shutil.copytree(evidence.folder, folder)
+        accepted = {judged.record.id for judged in evidence.requests.accepted()}
+        lines = [json.loads(line) for line in (folder / LEDGER).read_text().splitlines()]
+        for line in lines:
+            if line.get("id") in accepted:
+                line["sent"] = min(line["sent"], t - (1 - left) * duration)
+        (folder / LEDGER).write_text("".join(json.dumps(line) + "\n" for line in lines))
+        return Evidence(folder).missed()
+
+    assert missed(left=0.9) == []
+    assert missed(left=0.1) == ["hold"]
 
 
 def test_an_interrupted_experiment_has_no_verdict(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ evidence again gives the same verdict, and the target is ended in any case.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -57,8 +58,15 @@ _PROTOCOLS: dict[str, Wire] = {
 }
 
 
-ATTEMPTS = 3
-"""So often an experiment is made where *our* processes got too little of the machine. The target is never a reason."""
+ATTEMPTS, PATIENT = 3, 8
+"""So often an experiment is made where *our* processes got too little of the machine. The target is never a reason.
+
+The second number holds while the machine is crowded: there each attempt misses its moment with some probability (0.4
+was seen with 20 busy processes per core), and nothing but another one tells chance from a target that answers sooner
+than it declares. On a quiet machine it is the target's declaration, and three are enough to see that."""
+
+CROWDED = 3.0
+"""Processes per core that run or want to, from which on a machine is."""
 
 HOPELESS = 3
 """So many ordinary starts must fail, with none that succeeded, for a target to be given up."""
@@ -197,10 +205,12 @@ class LiveExperiment:
         streams = resolve_load(load, self.target)
         observer = observe or UntilGone()
         self.folder = self._folder
-        for attempt in range(1, ATTEMPTS + 1):
+        attempt = 0
+        while True:
+            attempt += 1
             self._attempt(streams, faults, given, workers, observer, restart=restart)
             trouble = Evidence(self._folder)
-            if attempt == ATTEMPTS or not (trouble.missed() or trouble.starvation()):
+            if attempt >= _attempts() or not (trouble.missed() or trouble.starvation()):
                 break
             self._progress("this machine was too busy to measure; once more")
             self._set_aside(attempt)
@@ -262,6 +272,10 @@ class LiveExperiment:
             except BaseException as error:
                 recorder.event("stopped", error="HarnessError", text=f"aborted by {type(error).__name__}: {error}")
                 raise
+
+
+def _attempts() -> int:
+    return PATIENT if os.getloadavg()[0] > CROWDED * (os.cpu_count() or 1) else ATTEMPTS
 
 
 def conclude(folder: Path) -> Evidence:

@@ -7,6 +7,7 @@
 | `probes.jsonl` | what was seen from outside: `{"t0": …, "t": …, "probe": …}` | here, for the probes |
 | `ledger.jsonl` | one record per request | the load engine |
 | `output.jsonl` | what the target printed, line by line | the keeper |
+| `executed-N.jsonl` | the same of a command that was run beside a process target, such as a hook | its keeper |
 | `shim/` | where a fault is made inside the target: what was armed and what was reported | both sides of the shim |
 
 `t` is CLOCK_MONOTONIC in seconds, the clock that all processes of a host share; `experiment.json` holds one pair of

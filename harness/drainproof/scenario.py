@@ -44,6 +44,7 @@ from drainproof.faults.bench import Fault, Injection
 from drainproof.faults.exceptions import ExceptionFault, Fired
 from drainproof.faults.finding import WorkersFound
 from drainproof.faults.moments import BeforeLaunch, Delay, Listening, ServersSeen, StartUp, SteadyState
+from drainproof.faults.pod import HookState, PodTermination
 from drainproof.faults.signals import Recipient, SignalFault
 from drainproof.faults.start_method import Method, StartMethodSet
 from drainproof.faults.startup import FatalRequest, LoadFailure, PortTaken
@@ -115,6 +116,7 @@ __all__ = [
     "malformed_requests",
     "once",
     "own_fail_point",
+    "pod_termination",
     "port_taken",
     "requirement",
     "signal",
@@ -280,6 +282,14 @@ def start_method(method: Method, *, explicit: bool = True) -> StartMethodSet:
 def windows_loop() -> WindowsLoop:
     """The target's own code and the frameworks under test see Windows (emulated), an event loop as there included."""
     return WindowsLoop()
+
+
+def pod_termination(*, endpoint_lag: float = 0.0, hook: HookState = "declared") -> PodTermination:
+    """The pod is deleted: preStop hook, stop signal, SIGKILL; its endpoint leaves the service `endpoint_lag` s later.
+
+    `hook`: the declared one, or one that hangs or fails in its place.
+    """
+    return PodTermination(endpoint_lag=endpoint_lag, hook=hook)
 
 
 def console_event(event: ConsoleEvent) -> ConsoleEventFault:

@@ -9,7 +9,7 @@ from typing import Any
 from drainproof.text import json_value
 from drainproof.verdict import OUTCOMES, Results
 
-from drainproof_reports import files
+from drainproof_reports import files, pods
 
 FILE = "results.json"
 SCHEMA = Path(__file__).with_name("results.schema.json")
@@ -32,6 +32,8 @@ def document(results: Results) -> dict[str, Any]:
         "counts": counts,
         "verdicts": [verdict.to_json() for verdict in results.verdicts],
     }
+    if (found := pods.advice(results)) is not None:
+        content["pod_termination"] = found.to_json()
     cleaned: dict[str, Any] = json_value(content)
     return cleaned
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from drainproof.text import Line, flat, printable, shortened
 from drainproof.verdict import OUTCOMES, RED, Outcome, Results, Verdict
 
+from drainproof_reports import pods
+
 FULL = 3
 """Scenarios of a group that are shown in full."""
 
@@ -44,6 +46,7 @@ def summary(results: Results, *, folder: Path, width: int, written: bool = True)
     for outcome in ("note", "unsupported"):
         lines += _brief([v for v in results.verdicts if v.verdict == outcome], width)
     lines += _schedules([v for v in results.verdicts if v.verdict == "pass" and SCHEDULE in v.facts], width)
+    lines += pods.lines(results, width)
     return [*lines, *_closing(results, folder if written else None, width)]
 
 

@@ -8,6 +8,8 @@ python tiny.py PORT [switch ...]
     exit-3           ends at once with status 3, after a line on stderr
     exit-under-load  ends with status 7 at its fifth prediction
     kill-keeper      kills the process that has started it at its fifth prediction
+
+GET /quit stops it as SIGTERM does.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             head = await reader.readuntil(b"\r\n\r\n")
             IN_FLIGHT.add(task)
             path = head.split(b" ")[1].decode()
+            if path == "/quit":
+                STOP.set()
             length = next((int(h[15:]) for h in head.split(b"\r\n") if h.lower().startswith(b"content-length:")), 0)
             body = json.loads(await reader.readexactly(length)) if length else {}
             if body and next(PREDICTIONS) == 5:

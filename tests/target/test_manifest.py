@@ -31,6 +31,7 @@ from drainproof.target.manifest_models import (
     Start,
     WorkersTable,
 )
+from drainproof.target.manifest_pods import KubernetesTable, PodTable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -721,6 +722,8 @@ def test_the_mistakes_that_the_reference_shows_are_told_so(tmp_path: Path) -> No
         ("### `[provoke.load_failure]`", LoadFailure),
         ("## `[workers]`", WorkersTable),
         ("### `[workers.describe]`", DescribeTable),
+        ("## `[kubernetes]`", KubernetesTable),
+        ("## `[pod]`", PodTable),
     ],
 )
 def test_the_reference_has_every_key_of_a_section(heading: str, section: type[Section]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from drainproof.evidence.output import Output
 from drainproof.evidence.requests import Cut, Judged, RequestSet, judge_fate
 from drainproof.load import ledger as ledgers
 from drainproof.load.ledger import ConnectionRecord, Ledger
+from drainproof.load.plan import WORTH_HOLDING
 from drainproof.probes.history import Change, History
 from drainproof.probes.kin import Kin
 from drainproof.recorder import EXPERIMENT, LEDGER, MISSED, OUTPUT, PROBES, SHIM, TIMELINE
@@ -24,6 +26,9 @@ from drainproof.shim.reports import ShimReports
 from drainproof.target.description import Policy, Target
 
 Event = Mapping[str, Any]
+
+STILL_DUE = 0.3
+"""The share of its declared duration that one of the requests which are spread should have before it at the fault."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +189,8 @@ class Evidence:
         """The streams whose requests were to be in flight, and of which too many had been answered when the fault came.
 
         A busy machine brings our fault too late, and lets requests that are held come and go together; the target is
-        not the reason. Only what was there at the fault counts, and nothing that became of it.
+        not the reason. Only what was there at the fault counts, and nothing that became of it: how many there were,
+        and where they are to be spread, whether one of them at least had much of its declared time before it.
         """
         if (event := self.find(MISSED)) is not None:
             return list(event["streams"])
@@ -196,7 +202,26 @@ class Evidence:
         accepted = Counter(j.record.stream for j in (*self.requests.accepted(), *self.slow_clients.accepted()))
         wanted = {s["name"]: 1 for s in self.experiment["load"] if s["kind"] == "once"}
         wanted |= {s["name"]: max(1, s["in_flight"] // 2) for s in self.experiment["load"] if s["kind"] == "hold"}
-        return sorted(name for name, least in wanted.items() if accepted[name] < least)
+        return sorted(name for name, least in wanted.items() if accepted[name] < least or name in self._nearly_over())
+
+    def _nearly_over(self) -> set[str]:
+        """The streams whose requests are spread over time, and were all due to be answered right after the fault.
+
+        By when they were sent and how long they are declared to take, so the target has no part in it.
+        """
+        t = float(self.faults[0]["t"])
+        durations = {request.name: request.duration for request in self.target.requests}
+        held = {
+            s["name"]: durations[s["request"]]
+            for s in self.experiment["load"]
+            if s["kind"] == "hold" and s["stagger"] and WORTH_HOLDING <= durations[s["request"]] < math.inf
+        }
+        left = dict.fromkeys(held, 0.0)
+        for judged in self.requests.accepted():
+            name, sent = judged.record.stream, judged.record.sent
+            if name in held and sent is not None:
+                left[name] = max(left[name], sent + held[name] - t)
+        return {name for name, duration in held.items() if left[name] < STILL_DUE * duration}
 
     @property
     def _measured_since(self) -> float:

@@ -39,7 +39,17 @@ from drainproof.load.plan import Protocol
 from drainproof.probes.history import Interval
 
 Fate = Literal[
-    "right", "unavailable", "wrong", "refused", "backlog", "crossing", "dropped", "cut", "hung", "unfinished"
+    "right",
+    "unavailable",
+    "wrong",
+    "refused",
+    "backlog",
+    "crossing",
+    "dropped",
+    "cut",
+    "hung",
+    "unfinished",
+    "elsewhere",
 ]
 """
 `right`: the complete and right answer · `unavailable`: a complete 503, or UNAVAILABLE · `wrong`: a complete answer, but
@@ -47,7 +57,7 @@ not the right one · `refused`: no connection, or turned down unseen, so nothing
 when the listener closed, in the accept queue or just out of it · `crossing`: lost as it crossed the closing of its idle
 connection · `dropped`: accepted, then closed without a byte of an answer · `cut`: closed in the middle of the answer ·
 `hung`: no answer within the deadline, or for as long as was looked · `unfinished`: still young when the load ended;
-says nothing.
+says nothing · `elsewhere`: it went to another endpoint of the service, because the target was none any more.
 """
 
 LOST: frozenset[Fate] = frozenset({"backlog", "crossing", "dropped", "cut", "hung"})
@@ -207,6 +217,8 @@ def judge_fate(record: RequestRecord, *, duration: float, closings: Iterable[Int
     """What became of `record`. `closings`: when a listening socket was closed, or a process that held it ended."""
     if record.answered:
         return "right" if record.right else _not_right(record)
+    if record.cause == "routed_elsewhere":
+        return "elsewhere"
     if record.cause == "aborted":
         young = record.end - _begun(record) < max(UNFINISHED, 2 * duration)
         return "unfinished" if young or record.phase == "connect" else "hung"

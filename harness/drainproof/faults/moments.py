@@ -12,15 +12,12 @@ import psutil
 from drainproof.errors import Inconclusive
 from drainproof.faults.bench import Bench
 from drainproof.load.driver import Progress
-from drainproof.load.plan import WARM, Closed, Hold, Idle, Once, SlowReader, SlowWriter, Steady, Stream
+from drainproof.load.plan import WARM, WORTH_HOLDING, Closed, Hold, Idle, Once, SlowReader, SlowWriter, Steady, Stream
 from drainproof.probes import sockets
 from drainproof.probes.processes import signal_disposition
 from drainproof.recorder import MISSED
 from drainproof.target.main_kind import SHELLS
 from drainproof.target.readiness import owners_of_listener
-
-WORTH_HOLDING = 0.5
-"""Seconds that a request should take for it to be held in flight."""
 
 RIPE = 0.3
 """Seconds that requests which are sent once shall have been in flight: what has just come may still be turned away."""

@@ -50,7 +50,7 @@ class SignalFault:
     def arm(self, bench: Bench) -> Trigger:
         """Finds out who is who; the trigger is quick."""
         instance = bench.running
-        who = {"main": _describe_main(instance), "members": sorted(process.pid for process in instance.processes())}
+        who = {"main": describe_main(instance), "members": sorted(process.pid for process in instance.processes())}
         return lambda: self._inject(bench, who)
 
     def _inject(self, bench: Bench, who: dict[str, Any]) -> dict[str, Any]:
@@ -67,7 +67,7 @@ class SignalFault:
         except ProcessLookupError:
             return self._proof(before, before, proven=False, because="the main process had ended before the signal")
         sent = time.monotonic()
-        taken = _wait_taken(instance, number)
+        taken = wait_taken(instance, number, until=sent + TAKEN_WITHIN)
         exited = instance.exit_status()
         proven = taken is not None
         return self._proof(
@@ -75,7 +75,7 @@ class SignalFault:
             sent,
             proven=proven,
             signal=name,
-            because=_because(
+            because=because_of(
                 name, state, number, taken=proven, exited=exited is not None, first=instance.own_pid(instance.pid) == 1
             ),
             taken=taken,
@@ -88,14 +88,14 @@ class SignalFault:
         return {**self.describe(), "t": before, "sent": sent, "proven": proven, "because": because, **more}
 
 
-def _describe_main(instance: Instance) -> dict[str, Any]:
+def describe_main(instance: Instance) -> dict[str, Any]:
+    """Who the main process is, for a proof: pid, kind and a sentence."""
     kind, sentence = instance.kind_of_main()
     return {"pid": instance.pid, "is": kind, "note": sentence}
 
 
-def _wait_taken(instance: Instance, number: int) -> float | None:
-    """When the signal was no longer pending; None when it still is after `TAKEN_WITHIN` seconds."""
-    until = time.monotonic() + TAKEN_WITHIN
+def wait_taken(instance: Instance, number: int, *, until: float) -> float | None:
+    """When the signal was no longer pending; None when it still is at the moment `until`."""
     while _pending(instance, number):
         if instance.wait_exit(until=min(until, time.monotonic() + 0.001)) is not None:
             break
@@ -111,12 +111,24 @@ def _pending(instance: Instance, number: int) -> bool:
         return False
 
 
-def _because(name: str, state: processes.SignalState, number: int, *, taken: bool, exited: bool, first: bool) -> str:
-    """`first`: it is PID 1 where it runs."""
+def because_of(
+    name: str,
+    state: processes.SignalState,
+    number: int,
+    *,
+    taken: bool,
+    exited: bool,
+    first: bool,
+    within: float = TAKEN_WITHIN,
+) -> str:
+    """What proves the signal, or why it is not proven.
+
+    `state`: as it was right before; `first`: it is PID 1 where it runs; `within`: seconds that it had.
+    """
     disposition = state.disposition(number)
     if not taken:
         why = "it blocks it" if number in state.blocked else "it does not take it"
-        return f"{name} is still pending in the main process after {TAKEN_WITHIN:.0f} s: {why}"
+        return f"{name} is still pending in the main process after {within:.0f} s: {why}"
     if disposition == "ignored":
         return f"the kernel accepted {name}; the main process ignores it (SigIgn)"
     if disposition == "default" and first and not exited:

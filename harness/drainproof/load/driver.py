@@ -5,8 +5,8 @@ Importing Locust patches socket, threading and time of the whole process, so the
 that a run costs milliseconds and starts from a clean state. The driver hands each child one end of a socket pair, on
 which both sides speak JSON lines:
 
-    driver → child   {"plan": …, "ledger": path}, later {"command": "stop", "grace": seconds}
-    child → driver   {"event": "hello" | "progress" | "error" | "end", …}
+    driver → child   {"plan": …, "ledger": path}, later {"command": "unroute"}, {"command": "stop", "grace": seconds}
+    child → driver   {"event": "hello" | "progress" | "unrouted" | "error" | "end", …}
 
 A socket pair that travels as a file descriptor needs no name in the file system, no port and no accept timeout, and its
 end of file is the death notice in both directions: when this process dies, zygote and children end at once.
@@ -39,6 +39,9 @@ START_DEADLINE = 60.0
 STOP_MARGIN = 15.0
 """Seconds beyond the grace that the engine may take to write its ledger and to say that it has ended."""
 
+UNROUTE_DEADLINE = 15.0
+"""Seconds that the engine may take to confirm that no new connection is opened any more."""
+
 TAIL_LINES = 20
 
 RunState = Literal["starting", "running", "stopping", "ended"]
@@ -46,7 +49,8 @@ RunState = Literal["starting", "running", "stopping", "ended"]
 
 @dataclass(frozen=True, kw_only=True)
 class StreamProgress:
-    """What became of one stream so far. `issued == right + wrong + failed + aborted + in_flight`."""
+    """What became of one stream so far: `issued` is the sum of `right`, `wrong`, `failed`, `aborted`,
+    `routed_elsewhere` and `in_flight`."""
 
     issued: int = 0
     right: int = 0
@@ -54,6 +58,8 @@ class StreamProgress:
     """Complete answers that were not the right ones."""
     failed: int = 0
     aborted: int = 0
+    routed_elsewhere: int = 0
+    """Requests that were not sent to the target, because it was no endpoint of its service any more."""
     in_flight: int = 0
     in_flight_ports: tuple[int, ...] = ()
     """Local ports of requests that were completely sent and wait for (the rest of) their answer; at most 4096."""
@@ -205,6 +211,8 @@ class LoadRun:
             t=time.monotonic(), state="starting", streams={s.name: StreamProgress() for s in plan.streams}
         )
         self._trouble: str | None = None
+        self._sending = threading.Lock()
+        self._unrouted: float | None = None
         self._over = False
         self._ended_by_us = False
 
@@ -234,6 +242,25 @@ class LoadRun:
                 if left <= 0:
                     raise TimeoutError(f"the condition did not hold in time: {self._progress}")
                 self._changed.wait(left)
+
+    def unroute(self) -> float:
+        """Takes the target out of its service: from the moment that is returned on, no stream opens a connection to it.
+
+        Requests on connections that are open go on, and further ones follow on them for as long as the target keeps
+        them. A request that would need a new connection goes elsewhere: it is counted as `routed_elsewhere`, and is no
+        failure. Idempotent. Raises HarnessError if the engine died, does not confirm it, or had ended the load before.
+        """
+        self._send({"command": "unroute"})
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._unrouted is not None or self._over or self._trouble is not None, timeout=UNROUTE_DEADLINE
+            )
+            if self._unrouted is not None:
+                return self._unrouted
+            self._raise_trouble()
+            if self._over:
+                raise HarnessError("the load had ended before the target was taken out of its service")
+            raise HarnessError(f"the load engine did not confirm within {UNROUTE_DEADLINE} s that the way is closed")
 
     def stop(self, *, grace: float) -> None:
         """No new requests from now on; those in flight may end within `grace` seconds, the rest is recorded as aborted.
@@ -290,7 +317,8 @@ class LoadRun:
 
     def _send(self, message: dict[str, Any]) -> None:
         try:
-            self._line.sendall(json.dumps(message).encode() + b"\n")
+            with self._sending:
+                self._line.sendall(json.dumps(message).encode() + b"\n")
         except OSError:
             # The reader sees the same end, and knows what was said before it.
             self._reader.join(5.0)
@@ -318,6 +346,8 @@ class LoadRun:
                 self._note(f"the load engine failed: {message['text'].rstrip()}", tail=False)
             elif event == "progress":
                 self._progress = _progress(message)
+            elif event == "unrouted":
+                self._unrouted = message["t"]
             elif event == "end":
                 self.summary = LedgerSummary(**message["summary"])
                 self._over = True

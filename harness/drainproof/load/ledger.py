@@ -30,10 +30,13 @@ Cause = Literal[
     "stream_refused",
     "stream_reset",
     "aborted",
+    "routed_elsewhere",
 ]
 """Why it failed. `stream_refused`: the target said in HTTP/2 that it has not looked at this call (GOAWAY with a smaller
 last stream, or RST_STREAM with REFUSED_STREAM); `stream_reset`: it broke the call off with another error code;
-`aborted`: the engine itself ended it, because the load was over, which says nothing about the target."""
+`aborted`: the engine itself ended it, because the load was over, which says nothing about the target;
+`routed_elsewhere`: it needed a new connection when the target was no endpoint of its service any more, so it was never
+sent to the target."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +131,8 @@ class LedgerSummary:
     recorded: int
     aborted: int
     locust_requests: int
-    """How many requests Locust's own statistics counted through `events.request` (answered and failed, not aborted)."""
+    """How many requests Locust's own statistics counted through `events.request`: those that were answered or failed,
+    not those that were aborted or went elsewhere."""
     started_at: float
     stopped_at: float
     """Between these two moments new requests were due."""
@@ -143,6 +147,10 @@ class LedgerSummary:
     """The longest time that the engine's event loop stood still; moments within it were stamped that much too late."""
     scheduled: int = 0
     """How many of the issued requests were open-loop arrivals."""
+    routed_elsewhere: int = 0
+    """Requests that would have gone to another endpoint of the service."""
+    unrouted_at: float | None = None
+    """When the target ceased to be an endpoint of its service; None where it was one to the end."""
 
 
 LATE = 0.5
@@ -177,9 +185,12 @@ class Ledger:
                 f"the ledger does not reconcile: {self.summary.issued} issued, {self.summary.recorded} recorded, "
                 f"{len(self.requests)} in the file, {unique} unique ids"
             )
-        counted = self.summary.locust_requests + self.summary.aborted
+        counted = self.summary.locust_requests + self.summary.aborted + self.summary.routed_elsewhere
         if counted != self.summary.issued:
-            found.append(f"Locust counted {counted} requests (aborted ones included) of {self.summary.issued} issued")
+            found.append(
+                f"Locust counted {counted} requests (with those that were aborted or went elsewhere) of "
+                f"{self.summary.issued} issued"
+            )
         if self.summary.starved:
             found.append(f"{self.summary.starved} requests could not leave: {self._shortage()}")
         return found + self.starvation(since=since)

@@ -61,6 +61,9 @@ class Closed:
 WARM = 5
 """Right answers that a stream must have got before it counts as steady."""
 
+WORTH_HOLDING = 0.5
+"""Seconds that a request should take for it to be held in flight."""
+
 PATIENCE = 15.0
 """Seconds that requests which are sent once wait for the other streams."""
 

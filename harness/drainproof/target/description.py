@@ -19,6 +19,7 @@ from drainproof.load.plan import Expectation, Protocol, Request
 from drainproof.target import placeholders
 from drainproof.target.container_spec import ContainerSpec
 from drainproof.target.modes import LaunchMode
+from drainproof.target.pod import Pod
 from drainproof.target.supervision import Restart, Workers
 from drainproof.target.windows import BREAK, WindowsView
 
@@ -145,6 +146,8 @@ class Target:
     """Further exceptions that its owner wants to see raised."""
     windows: WindowsView = field(default_factory=WindowsView)
     """Which code sees Windows where that is emulated."""
+    pod: Pod | None = None
+    """The pod that it runs in; None where the manifest says nothing of one."""
 
     @property
     def supervised(self) -> tuple[int, ...]:
@@ -241,6 +244,7 @@ class Target:
             "own_fail_points": [asdict(point) for point in self.own_fail_points],
             "windows": self.windows.to_json(),
             "container": None if self.container is None else self.container.to_json(),
+            "pod": None if self.pod is None else self.pod.to_json(),
             "load_failure": _provocation_to_json(self.load_failure),
             "worker_failure": _provocation_to_json(self.worker_failure),
             "fatal": None
@@ -270,6 +274,7 @@ class Target:
                     "own_fail_points": tuple(OwnFailPoint(**each) for each in value.get("own_fail_points", ())),
                     "windows": WindowsView.from_json(value.get("windows", WindowsView().to_json())),
                     "container": _container(value.get("container")),
+                    "pod": None if value.get("pod") is None else Pod.from_json(value["pod"]),
                     "load_failure": _provocation(value["load_failure"]),
                     "worker_failure": _provocation(value.get("worker_failure")),
                     "workers_are": Workers.from_json(value["workers_are"]) if "workers_are" in value else Workers(),

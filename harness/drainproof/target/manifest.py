@@ -46,8 +46,10 @@ from drainproof.target.manifest_models import (
     request_path,
     request_port,
 )
-from drainproof.target.mistakes import Mistake, report, show, translate
+from drainproof.target.manifest_pods import read_pod
+from drainproof.target.mistakes import Mistake, dotted, report, show, translate
 from drainproof.target.modes import MODES, LaunchMode
+from drainproof.target.pod import Pod
 from drainproof.target.supervision import Describe, Restart, Workers
 from drainproof.target.windows import WindowsView
 
@@ -89,7 +91,7 @@ def load_target(path: Path, *, launch: str | None = None) -> Target:
         document = _read(file)
         table, prefix = _manifest_table(document, file)
         manifest = _validate(table, file=file, prefix=prefix)
-        return _resolve(manifest, file, _mode(manifest, launch, file))
+        return _resolve(manifest, file, mode=_mode(manifest, launch, file), prefix=prefix)
     except RecursionError as error:
         raise ManifestError(f"{path}: its values are nested too deeply to be read") from error
     except OSError as error:
@@ -195,10 +197,17 @@ def _mode(manifest: Manifest, wanted: str | None, file: Path) -> LaunchMode:
     return wanted
 
 
-def _resolve(manifest: Manifest, file: Path, mode: LaunchMode) -> Target:
+def _resolve(manifest: Manifest, file: Path, *, mode: LaunchMode, prefix: str) -> Target:
+    target = _common(manifest, file, mode)
+    if found := manifest.too_long(target.policy.grace_period):  # by what the Kubernetes manifest says
+        durations = {place: manifest.request[int(place[1])].duration for place, _ in found}
+        mistakes = [
+            Mistake(key=prefix + dotted(place), value=show(durations[place]), text=text) for place, text in found
+        ]
+        raise ManifestError(report(mistakes, file=str(file)))
     if mode == "container":
-        return replace(_common(manifest, file, mode), **_in_container(manifest, file.parent))
-    return replace(_common(manifest, file, mode), **_as_process(manifest, file.parent))
+        return replace(target, **_in_container(manifest, file.parent))
+    return replace(target, **_as_process(manifest, file.parent))
 
 
 def _as_process(manifest: Manifest, folder: Path) -> dict[str, Any]:
@@ -238,6 +247,14 @@ def _in_container(manifest: Manifest, folder: Path) -> dict[str, Any]:
 
 def _common(manifest: Manifest, file: Path, mode: LaunchMode) -> Target:
     """What holds in every launch mode."""
+    table = manifest.policy.in_mode(mode)
+    pod = read_pod(
+        kubernetes=manifest.kubernetes,
+        pod=manifest.pod,
+        folder=file.parent,
+        ports=manifest.inside_ports,
+        policy_grace_period=table.grace_period,
+    )
     return Target(
         name=manifest.name or _default_name(file),
         launch=mode,
@@ -249,7 +266,8 @@ def _common(manifest: Manifest, file: Path, mode: LaunchMode) -> Target:
         readiness=manifest.health.readiness,
         liveness=manifest.health.liveness,
         requests=tuple(_request(each, name=request_name(each), folder=file.parent) for each in manifest.request),
-        policy=_policy(manifest.policy.in_mode(mode)),
+        policy=_policy(table, pod),
+        pod=pod,
         load_failure=_load_failure(manifest.provoke.load_failure),
         worker_failure=_load_failure(manifest.provoke.worker_failure),
         fatal=_fatal(manifest.provoke.fatal, file.parent),
@@ -330,9 +348,10 @@ def _windows(table: Windows, folder: Path) -> WindowsView:
     return WindowsView(packages=tuple(table.packages), folders=folders, says_limited=table.says_limited)
 
 
-def _policy(table: PolicyTable) -> Policy:
+def _policy(table: PolicyTable, pod: Pod | None) -> Policy:
+    of_pod = Policy.grace_period if pod is None else pod.grace_period
     return Policy(
-        grace_period=table.grace_period,
+        grace_period=of_pod if table.grace_period is None else table.grace_period,
         settle_time=table.settle_time,
         stop_signals=tuple(table.stop_signals),
         exit_codes=table.exit_codes,

@@ -19,8 +19,10 @@ from drainproof.load import inference
 from drainproof.load.answer import GRPC_CODES
 from drainproof.nearest import nearest
 from drainproof.target import placeholders
+from drainproof.target.description import Policy
 from drainproof.target.manifest_container import ContainerTable
 from drainproof.target.manifest_grpc import Base64, ModelInfer, grpc_keys, grpc_mistakes, message_bytes
+from drainproof.target.manifest_pods import KubernetesTable, PodTable, pod_mistakes
 from drainproof.target.manifest_section import Found, Section, complain
 from drainproof.target.manifest_values import (
     TOKEN,
@@ -314,7 +316,7 @@ class RestartTable(Section):
 class PolicyTable(Section):
     """`[policy]`: what the target promises."""
 
-    grace_period: Seconds = 30.0
+    grace_period: Seconds | None = None
     settle_time: Seconds = 3.0
     stop_signals: Annotated[list[SignalName], AfterValidator(_no_repeats)] = ["SIGTERM", "SIGINT"]
     exit_codes: dict[ExitSignalName, ExitCodes] = {}
@@ -493,11 +495,13 @@ class Manifest(Section):
     fail_points: FailPoints = FailPoints()
     windows: Windows = Windows()
     workers: WorkersTable = WorkersTable()
+    kubernetes: KubernetesTable | None = None
+    pod: PodTable | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Manifest:
         found = [*self._launch_mistakes(), *self._request_mistakes(), *self._provoke_mistakes()]
-        complain([*found, *self._describe_mistakes()])
+        complain([*found, *self._describe_mistakes(), *pod_mistakes(self.pod, self.ports)])
         return self
 
     @field_validator("start")
@@ -513,6 +517,11 @@ class Manifest(Section):
         if self.start is not None:
             return tuple(self.start.ports)
         return () if self.container is None else tuple(self.container.ports)
+
+    @property
+    def inside_ports(self) -> dict[str, int | None]:
+        """The same names, with the numbers that a container has them by; None where there is no container."""
+        return {name: None if self.container is None else self.container.ports.get(name) for name in self.ports}
 
     def _launch_mistakes(self) -> Found:
         if self.container is None:
@@ -537,19 +546,14 @@ class Manifest(Section):
     def _request_mistakes(self) -> Found:
         if not self.request:
             return [(("request",), "expected at least one [[request]]")]
-        found: Found = []
+        grace_period = self.grace_period
+        found: Found = [] if grace_period is None else self.too_long(grace_period)
         names: list[str] = []
         for index, request in enumerate(self.request):
             name = request_name(request)
             if name in names:
                 found.append((("request", index, "name"), f'a second request named "{name}"; each needs its own name'))
             names.append(name)
-            if self.policy.grace_period <= request.duration < math.inf:
-                text = (
-                    f"nobody can answer it within the grace period of {self.policy.grace_period:g} s: "
-                    "shorten the one or lengthen the other (policy.grace_period)"
-                )
-                found.append((("request", index, "duration"), text))
             found += self._port_mistakes(index, request)
         # Before a fault the kernel's table of one gRPC port is read; calls to another would be judged by it.
         first = next((request_port(request) for request in self.request if request.is_grpc), None)
@@ -567,6 +571,25 @@ class Manifest(Section):
             text = f'a second request named "{fatal_name(self.provoke.fatal)}"; each needs its own name'
             found.append((("provoke", "fatal", "name"), text))
         return found
+
+    @property
+    def grace_period(self) -> float | None:
+        """The policy's; None where it is left to the Kubernetes manifest, which may say one."""
+        of_pod = None if self.pod is None else self.pod.grace_period
+        default = Policy.grace_period if self.kubernetes is None else None
+        return next((each for each in (self.policy.grace_period, of_pod, default) if each is not None), None)
+
+    def too_long(self, grace_period: float) -> Found:
+        """The requests that nobody can answer within the grace period."""
+        text = (
+            f"nobody can answer it within the grace period of {grace_period:g} s: "
+            "shorten the one or lengthen the other (policy.grace_period)"
+        )
+        return [
+            (("request", index, "duration"), text)
+            for index, request in enumerate(self.request)
+            if grace_period <= request.duration < math.inf
+        ]
 
     def _port_mistakes(self, index: int, request: RequestTable) -> Found:
         port = request_port(request)

@@ -124,7 +124,9 @@ def _one_or_more(what: str, low: int, high: float) -> Callable[[Any], tuple[int,
     return check
 
 
-def _one_of(*choices: str) -> Callable[[Any], str]:
+def one_of(*choices: str) -> Callable[[Any], str]:
+    """A check for one of these strings."""
+
     def check(value: Any) -> str:
         if value not in choices:
             suggestion = did_you_mean(value, choices) if isinstance(value, str) else ""
@@ -386,14 +388,14 @@ RequestPath = Annotated[str, PlainValidator(_request_path)]
 Headers = dict[Annotated[str, PlainValidator(_header_name)], Annotated[str, PlainValidator(_header_value)]]
 Contained = Annotated[str, PlainValidator(_contains)]
 Pattern = Annotated[str, PlainValidator(_pattern)]
-Method = Annotated[str, PlainValidator(_one_of(*METHODS))]
-SecondSignal = Annotated[str, PlainValidator(_one_of("ignored", "forces_exit"))]
-StartupFailure = Annotated[str, PlainValidator(_one_of("exits", "stays_up_not_ready"))]
+Method = Annotated[str, PlainValidator(one_of(*METHODS))]
+SecondSignal = Annotated[str, PlainValidator(one_of("ignored", "forces_exit"))]
+StartupFailure = Annotated[str, PlainValidator(one_of("exits", "stays_up_not_ready"))]
 WorkerCounts = Annotated[tuple[int, ...], PlainValidator(_one_or_more("a number of workers, 1 or more", 1, math.inf))]
 ExitCodes = Annotated[tuple[int, ...], PlainValidator(_one_or_more("an exit status from 0 to 255", 0, 255))]
 _http_statuses = _one_or_more("an HTTP status from 200 to 599", 200, 599)
 Statuses = Annotated[tuple[int | str, ...], PlainValidator(_statuses)]
 RpcName = Annotated[str, PlainValidator(_rpc_name)]
 MessageCount = Annotated[int, PlainValidator(_count)]
-ProtocolName = Annotated[str, PlainValidator(_one_of("http", "grpc"))]
-Streams = Annotated[str, PlainValidator(_one_of("complete", "cut"))]
+ProtocolName = Annotated[str, PlainValidator(one_of("http", "grpc"))]
+Streams = Annotated[str, PlainValidator(one_of("complete", "cut"))]

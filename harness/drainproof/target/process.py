@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import tempfile
 import threading
@@ -66,9 +67,20 @@ class ProcessInstance:
     """
 
     def __init__(
-        self, *, link: KeeperLink, ports: Mapping[str, int], host: str, tmp: Path, output: Path, name: str
+        self,
+        *,
+        link: KeeperLink,
+        ports: Mapping[str, int],
+        host: str,
+        tmp: Path,
+        output: Path,
+        name: str,
+        surroundings: tuple[Mapping[str, str], Path],
     ) -> None:
+        """`surroundings`: the environment and the working directory that the main process was given."""
         self.name = name
+        self._surroundings = surroundings
+        self._executed = itertools.count(1)
         self.pid = link.pid
         self.group = link.pid  # it leads a session of its own
         self.started = link.started
@@ -103,8 +115,34 @@ class ProcessInstance:
         return pid
 
     def execute(self, command: Sequence[str], *, until: float) -> Executed:
-        """Not yet."""
-        raise NotImplementedError
+        """Runs a command in the target's environment and folder, and ends it at that moment, or with the target.
+
+        It gets a keeper of its own, so that nothing of it stays either, whatever happens to us. What it prints goes to
+        a file beside the target's output, `executed-N.jsonl`. What it leaves running is ended with it.
+
+        Raises CommandNotStarted where there is no such command, ProcessLookupError where the target has ended.
+        """
+        if self.exit_status() is not None:
+            raise ProcessLookupError(f"{self.name} has ended")
+        environment, folder = self._surroundings
+        with launch_command(
+            name=f"a command in {self.name}",
+            command=command,
+            environment=environment,
+            working_directory=folder,
+            output=self.output.with_name(f"executed-{next(self._executed)}.jsonl"),
+        ) as running:
+            status = None
+            while status is None and self.exit_status() is None and monotonic() < until:
+                status = running.wait_exit(until=min(until, monotonic() + 0.02))
+            ended = monotonic() if status is None else status.time
+            running.end_processes()
+            return Executed(
+                started=running.started,
+                ended=ended,
+                code=None if status is None else status.shell_code,
+                output=running.tail(),
+            )
 
     @property
     def problems(self) -> list[str]:
@@ -298,7 +336,15 @@ def launch_command(
     except BaseException:
         link.close()
         raise
-    return ProcessInstance(link=link, ports=ports, host=host, tmp=tmp, output=output, name=name)
+    return ProcessInstance(
+        link=link,
+        ports=ports,
+        host=host,
+        tmp=tmp,
+        output=output,
+        name=name,
+        surroundings=(full, working_directory.absolute()),
+    )
 
 
 def _text(value: str) -> str:

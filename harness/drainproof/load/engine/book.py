@@ -18,19 +18,19 @@ SHOWN_PORTS = 4096
 class Counter:
     """What became of one stream's requests so far."""
 
-    __slots__ = ("aborted", "failed", "issued", "json_name", "name", "open", "right", "wrong")
+    __slots__ = ("aborted", "elsewhere", "failed", "issued", "json_name", "name", "open", "right", "wrong")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.json_name = json.dumps(name)
-        self.issued = self.right = self.wrong = self.failed = self.aborted = 0
+        self.issued = self.right = self.wrong = self.failed = self.aborted = self.elsewhere = 0
         self.open: dict[Any, tuple[int, float, float]] = {}
         """Idle connections that are open now: local port, since when they are open, and since when idle."""
 
     @property
     def in_flight(self) -> int:
         """Requests that were issued and are not over."""
-        return self.issued - self.right - self.wrong - self.failed - self.aborted
+        return self.issued - self.right - self.wrong - self.failed - self.aborted - self.elsewhere
 
 
 class Attempt:
@@ -168,7 +168,7 @@ class Book:
     def __init__(self, *, sink: Sink, events: Any, streams: list[str]) -> None:
         self.counters = {name: Counter(name) for name in streams}
         self.in_flight: dict[int, Attempt] = {}
-        self.issued = self.recorded = self.aborted = self.starved = 0
+        self.issued = self.recorded = self.aborted = self.starved = self.routed_elsewhere = 0
         self.scheduled = self.late_due = 0
         self.worst_lag = 0.0
         self._sink = sink
@@ -206,8 +206,13 @@ class Book:
         """An attempt at a connection alone. It is no request, so nothing counts it."""
         return Attempt(-1, "", counter, None, monotonic())
 
+    def send_elsewhere(self, attempt: Attempt) -> None:
+        """Writes down that the request got another endpoint: it needed a new connection, and the route is closed."""
+        attempt.cause, attempt.end = "routed_elsewhere", monotonic()
+        self.finish(attempt)
+
     def finish(self, attempt: Attempt) -> None:
-        """Writes the request down, and tells Locust unless we ended it ourselves."""
+        """Writes the request down, and tells Locust unless we ended it ourselves or never sent it."""
         del self.in_flight[attempt.id]
         self.recorded += 1
         counter = attempt.counter
@@ -216,6 +221,9 @@ class Book:
             counter.aborted += 1
             self.aborted += 1
             self.starved += attempt.starved
+        elif attempt.cause == "routed_elsewhere":
+            counter.elsewhere += 1
+            self.routed_elsewhere += 1
         elif attempt.cause is not None:
             counter.failed += 1
             failure = f"{attempt.phase}: {attempt.cause}"
@@ -225,7 +233,7 @@ class Book:
         else:
             counter.right += 1
         self._sink.write(attempt.line())
-        if attempt.cause != "aborted":
+        if attempt.cause not in ("aborted", "routed_elsewhere"):
             self._fire(
                 request_type=attempt.template.method,
                 name=attempt.template.name,
@@ -253,6 +261,7 @@ class Book:
                 "wrong": counter.wrong,
                 "failed": counter.failed,
                 "aborted": counter.aborted,
+                "routed_elsewhere": counter.elsewhere,
                 "in_flight": counter.in_flight,
                 "in_flight_ports": ports[counter],
                 "open": len(counter.open),

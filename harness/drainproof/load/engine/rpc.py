@@ -24,6 +24,7 @@ from drainproof.load.answer import grpc_code, what_is_wrong_over_grpc
 from drainproof.load.engine.book import Attempt, Book, Counter
 from drainproof.load.engine.deadlines import Limits
 from drainproof.load.engine.frames import REFUSED_STREAM, error_name
+from drainproof.load.engine.route import Route
 from drainproof.load.engine.tap import Exchange, Tap
 from drainproof.load.engine.template import MAX_KEPT, RpcTemplate
 from drainproof.load.grpc_options import channel_options
@@ -80,8 +81,8 @@ def _end(attempt: Attempt, cause: Cause, error: str | None, at: float | None = N
 class RpcConnection:
     """A channel of the library with one connection, for one call at a time or for many."""
 
-    def __init__(self, *, address: tuple[str, int], limits: Limits) -> None:
-        self.tap = Tap(address=address)
+    def __init__(self, *, address: tuple[str, int], limits: Limits, route: Route) -> None:
+        self.tap = Tap(address=address, route=route)
         self._limits = limits
         self._starting = Semaphore()
         self._channel = grpc.insecure_channel(
@@ -253,6 +254,7 @@ class RpcClient:
         template: RpcTemplate,
         address: tuple[str, int],
         limits: Limits,
+        route: Route,
         connections: Connections,
     ) -> None:
         self._book = book
@@ -260,6 +262,7 @@ class RpcClient:
         self._template = template
         self._address = address
         self._limits = limits
+        self._route = route
         self._connections = connections
         self._pool: list[RpcConnection] = []
 
@@ -269,12 +272,16 @@ class RpcClient:
         message = self._template.render(attempt.token)
         while True:
             connection = self._take()
+            if connection is None:
+                self._book.send_elsewhere(attempt)
+                return attempt
             connection.carry(attempt, message)
             self._put_back(connection)
             if not self._was_closed_before(attempt):
                 break
             # The kept connection was closed before the call left: nothing was sent, so another one is no retry.
             attempt.cause = attempt.error = attempt.port = None
+            attempt.reused = False
             attempt.phase = "connect"
         self._book.finish(attempt)
         return attempt
@@ -288,7 +295,8 @@ class RpcClient:
         ours = attempt.cause in (None, "aborted", "timeout")
         return attempt.reused and attempt.send_start is None and not ours
 
-    def _take(self) -> RpcConnection:
+    def _take(self) -> RpcConnection | None:
+        """A kept connection or a new one; None where a new one would go to another endpoint."""
         shared = self._connections == "shared"
         while self._pool:
             connection = self._pool[-1] if shared else self._pool.pop()
@@ -298,7 +306,9 @@ class RpcClient:
                 self._pool.pop()  # calls on it may go on; the last one closes it
             else:
                 connection.close()
-        connection = RpcConnection(address=self._address, limits=self._limits)
+        if not self._route.open:
+            return None
+        connection = RpcConnection(address=self._address, limits=self._limits, route=self._route)
         if shared:
             self._pool.append(connection)
         return connection

@@ -84,6 +84,9 @@ class Line:
         """Sends a message that may be dropped: a driver that does not read must not stop the load."""
         if not self._unsent:
             self._unsent = json.dumps(message).encode() + b"\n"
+        self._send_unsent()
+
+    def _send_unsent(self) -> None:
         try:
             count = self._sock.send(self._unsent, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
         except BlockingIOError:
@@ -92,8 +95,13 @@ class Line:
             count = len(self._unsent)  # the driver is gone, which the reading side finds out
         self._unsent = self._unsent[count:]
 
+    def promise(self, message: dict[str, Any]) -> None:
+        """Sends a message that must get there while others follow: what does not fit now leaves with the next one."""
+        self._unsent += json.dumps(message).encode() + b"\n"
+        self._send_unsent()
+
     def insist(self, message: dict[str, Any]) -> None:
-        """Sends a message that must get there."""
+        """Sends the last message, which must get there."""
         rest, self._unsent = self._unsent, b""
         self._waiting.sendall(rest + json.dumps(message).encode() + b"\n")
 
@@ -128,7 +136,7 @@ class Run:
         self._change("running")
         ticker = gevent.spawn(self._tick)
 
-        grace = self._wait_for_stop()
+        grace = self._wait_for_stop(load)
         load.stop()
         self._change("stopping")
         load.ordinary.join(timeout=grace)
@@ -153,6 +161,8 @@ class Run:
             starved=book.starved,
             worst_stall=self._worst_stall,
             scheduled=book.scheduled,
+            routed_elsewhere=book.routed_elsewhere,
+            unrouted_at=load.route.closed_at,
         )
         sink.write(write_line(summary))
         sink.close()
@@ -177,8 +187,9 @@ class Run:
         self._line.say({"event": "error", "text": f"{context}: {text}"})
         self.die()
 
-    def _wait_for_stop(self) -> float:
-        message = self._line.receive()
+    def _wait_for_stop(self, load: Load) -> float:
+        while (message := self._line.receive()) is not None and message["command"] == "unroute":
+            self._line.promise({"event": "unrouted", "t": load.route.close()})
         if message is None:
             self.die()
         gevent.spawn(self._wait_for_end)

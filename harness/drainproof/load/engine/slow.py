@@ -38,9 +38,11 @@ class IdleUser(StreamUser):
         if not self.load.sleep_until(self.load.start):
             return
         template, address = self._template, self.load.address(self._template)
+        if template is None and not self.load.route.open:
+            return
         connection: Any  # of either protocol
         if isinstance(template, RpcTemplate):
-            connection = rpc().RpcConnection(address=address, limits=self.load.limits)
+            connection = rpc().RpcConnection(address=address, limits=self.load.limits, route=self.load.route)
         else:
             connection = Connection(address=address, limits=self.load.limits)
         begun = monotonic()
@@ -50,6 +52,9 @@ class IdleUser(StreamUser):
             idle_since = attempt.connected
         else:
             attempt = self.load.book.issue(self._counter, template)
+            if not self.load.route.open:
+                self.load.book.send_elsewhere(attempt)
+                return
             connection.carry(attempt, template.render(attempt.token))
             self.load.book.finish(attempt)
             is_idle, idle_since = connection.reusable, attempt.end
@@ -96,6 +101,9 @@ class SlowWriterUser(StreamUser):
         if not load.sleep_until(load.start):
             return
         attempt = load.book.issue(load.book.counters[self.stream.name], template)
+        if not load.route.open:
+            load.book.send_elsewhere(attempt)
+            return
         data = template.render(attempt.token)
         at_once = len(data) - (template.body_size + 1) // 2 if template.body_size > 1 else len(data) // 2
         connection = Connection(address=load.address(template), limits=load.unlimited)
@@ -133,6 +141,9 @@ class SlowReaderUser(StreamUser):
         if not load.sleep_until(load.start):
             return
         attempt = load.book.issue(load.book.counters[self.stream.name], template)
+        if not load.route.open:
+            load.book.send_elsewhere(attempt)
+            return
         connection = Connection(address=load.address(template), limits=load.unlimited, receive_buffer=SMALLEST_BUFFER)
         if connection.begin(attempt):
             connection.stop_reading()

@@ -22,6 +22,7 @@ from locust.exception import StopUser
 from drainproof.load.engine.book import Attempt, Book
 from drainproof.load.engine.client import Client
 from drainproof.load.engine.deadlines import Limits
+from drainproof.load.engine.route import Route
 from drainproof.load.engine.template import AnyTemplate, RpcTemplate, Template
 from drainproof.load.plan import PATIENCE, WARM, Closed, Hold, Idle, Once, Plan, Request, Steady, Stream
 
@@ -58,6 +59,7 @@ class Load:
         self._host = host
         self.limits = Limits(connect=plan.connect_timeout, whole=plan.deadline)
         self.unlimited = Limits(connect=plan.connect_timeout, whole=None)
+        self.route = Route()
         self.templates = {r.name: self._template(r) for r in plan.requests}
         self.start = monotonic() if plan.start_at is None else plan.start_at
         self.stopping = Event()
@@ -81,6 +83,7 @@ class Load:
                 template=template,
                 address=address,
                 limits=self.limits,
+                route=self.route,
                 connections=stream.connections,
             )
         else:
@@ -90,6 +93,7 @@ class Load:
                 template=template,
                 address=address,
                 limits=self.limits,
+                route=self.route,
                 reuse=stream.connections == "reuse",
             )
         self.at_end.append(client.close)

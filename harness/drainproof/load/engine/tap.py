@@ -41,6 +41,7 @@ from drainproof.load.engine import frames
 from drainproof.load.engine.book import Attempt
 from drainproof.load.engine.frames import FrameReader, MessageCounter
 from drainproof.load.engine.http import OWN_SHORTAGES, READ, RESETS, bytes_acknowledged
+from drainproof.load.engine.route import Route
 from drainproof.load.engine.side import Side
 from drainproof.load.ledger import Cause
 
@@ -76,7 +77,8 @@ class Exchange:
 class Tap:
     """See the module's docstring."""
 
-    def __init__(self, *, address: tuple[str, int]) -> None:
+    def __init__(self, *, address: tuple[str, int], route: Route) -> None:
+        self._route = route
         self._loop: Any = gevent.get_hub().loop
         self._address = address
         self._watchers: list[Any] = []
@@ -167,6 +169,8 @@ class Tap:
             self._listener = None
 
     def _connect(self) -> None:
+        if not self._route.open:  # it was closed since the library was told to connect
+            return self._lose("routed_elsewhere", None)
         self.connect_start = monotonic()
         try:
             sock = kernel_socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC)

@@ -251,8 +251,8 @@ class ContainerInstance:
         if self._watch.exit is not None or self._removed:
             return
         docker, _ = libraries()
-        with contextlib.suppress(docker.errors.APIError):  # it has ended by itself meanwhile
-            with speaking("ended the container"):
+        with speaking("ended the container"):
+            with contextlib.suppress(docker.errors.APIError):  # it has ended by itself meanwhile
                 self.container.kill()
         self._watch.wait_for(self._known, until=time.monotonic() + _END)
         self._watch.wait_for(lambda: self._watch.output_complete, until=time.monotonic() + _END)
