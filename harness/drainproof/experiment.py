@@ -33,6 +33,7 @@ from drainproof.load.plan import Plan, Request, SlowWriter, Stream
 from drainproof.load.plan import Protocol as Wire
 from drainproof.observe import Observer, UntilGone, UntilStarted
 from drainproof.probes import environment, sockets
+from drainproof.probes.births import BirthWatch
 from drainproof.probes.leftovers import Baseline
 from drainproof.probes.sampler import Sampler
 from drainproof.recorder import LEDGER, OUTPUT, RESTART_OUTPUT, Recorder
@@ -332,8 +333,7 @@ class _Run:
             bench.usual_start()  # may have to find out, which must not happen while the target starts
         tmp = process.fresh_tmp()
         baseline = Baseline.take(tmp=tmp)
-        instance = self._launch(tmp)
-        cleanup.callback(instance.end)
+        instance = self._launch(tmp, cleanup)
         sampler = Sampler(instance=instance, target=bench.target, write=self.recorder.sample, note=baseline.note)
         cleanup.enter_context(sampler)
         conditions = [fault.arm(bench) for fault in self.given]
@@ -415,9 +415,14 @@ class _Run:
             ) from error
 
     def _prove(self, conditions: Sequence[Trigger]) -> None:
-        """Records the proofs of what was given from the launch on: only now everything that could happen has."""
+        """Records the proofs of what was given from the launch on: only now everything that could happen has.
+
+        What dies from here on dies by our hand, so births and deaths are watched no longer.
+        """
         for prove in conditions:
             self.recorder.event("given", **prove())
+        if self.bench.births is not None:
+            self.bench.births.stop()
 
     def _spare_a_hopeless_start(self) -> None:
         """A target that never came up is not started for every scenario, each time until its deadline."""
@@ -431,10 +436,15 @@ class _Run:
         for step in reversed(self.bench.cleanup):
             step()
 
-    def _launch(self, tmp: Path) -> Instance:
+    def _launch(self, tmp: Path, cleanup: ExitStack) -> Instance:
         self.progress("starting")
         instance = self.bench.launch(output=self.recorder.folder / OUTPUT, tmp=tmp)
+        cleanup.callback(instance.end)
         self.bench.instance = instance
+        if self.bench.watches_births:
+            self.bench.births = BirthWatch(instance=instance, record=self.recorder.event)
+            self.bench.births.start()
+            cleanup.callback(self.bench.births.stop)
         self.recorder.event("launch", t=instance.started, pid=instance.pid, **instance.describe())
         self.bench.last = instance.started
         if self.facilities.versions:  # known from an earlier start, so that what never serves has them too

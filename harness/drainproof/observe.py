@@ -256,7 +256,7 @@ class UntilGoneOrReplaced:
 
 
 @dataclass(frozen=True, kw_only=True)
-class UntilRecovered:
+class UntilBackInService:
     """Until it is gone, or serves on for the settle time; then no new requests are sent, and the last ones waited for.
 
     For faults that are over when the observation begins (`over` in the proof) and that a server may survive. A process

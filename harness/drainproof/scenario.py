@@ -47,25 +47,31 @@ from drainproof.faults.container.pause import Paused
 from drainproof.faults.container.restricted import Restricted
 from drainproof.faults.container.throttle import Throttled
 from drainproof.faults.exceptions import ExceptionFault, Fired
+from drainproof.faults.finding import WorkersFound
 from drainproof.faults.moments import BeforeLaunch, Delay, Listening, ServersSeen, StartUp, SteadyState
 from drainproof.faults.pod import HookState, PodTermination
 from drainproof.faults.rolling import RollingRestart
 from drainproof.faults.signals import Recipient, SignalFault
 from drainproof.faults.start_method import Method, StartMethodSet
 from drainproof.faults.startup import FatalRequest, LoadFailure, PortTaken
+from drainproof.faults.supervisor_kill import SupervisorKilled
 from drainproof.faults.windows import ConsoleEventFault, WindowsLoop
+from drainproof.faults.worker_kill import Which, WorkerKilled
+from drainproof.faults.worker_load import NextLoadsFail, WorkersNeverLoad
+from drainproof.faults.worker_stop import WorkerStopped
 from drainproof.fleet import BehindBalancer
 from drainproof.load.plan import Closed, Connections, Hold, Idle, Once, Protocol, SlowReader, SlowWriter, Steady, Stream
 from drainproof.observe import (
     Observer,
+    UntilBackInService,
     UntilGone,
     UntilGoneOrReplaced,
     UntilGoneOrServing,
     UntilGoneWithoutIdle,
-    UntilRecovered,
     UntilServed,
     UntilStarted,
 )
+from drainproof.observe_workers import UntilItGivesUp, UntilRecovered, WhileNobodyServes, WhileRestarting
 from drainproof.target.description import Policy, Target
 from drainproof.target.modes import LaunchMode
 from drainproof.target.windows import ConsoleEvent
@@ -93,13 +99,17 @@ __all__ = [
     "Stream",
     "Target",
     "Unsupported",
+    "UntilBackInService",
     "UntilGone",
     "UntilGoneOrReplaced",
     "UntilGoneOrServing",
     "UntilGoneWithoutIdle",
+    "UntilItGivesUp",
     "UntilRecovered",
     "UntilServed",
     "UntilStarted",
+    "WhileNobodyServes",
+    "WhileRestarting",
     "after",
     "as_soon_as_it_listens",
     "at_start_up",
@@ -114,6 +124,7 @@ __all__ = [
     "idle",
     "launched",
     "load_failure",
+    "loads_fail",
     "malformed_requests",
     "memory_limit",
     "network_lost",
@@ -132,10 +143,15 @@ __all__ = [
     "slow_writer",
     "start_method",
     "steady",
+    "supervisor_killed",
     "throttled",
     "vanishing_clients",
     "when_every_worker_served",
+    "when_workers_are_known",
     "windows_loop",
+    "worker_killed",
+    "worker_stopped",
+    "workers_never_load",
 ]
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -340,6 +356,31 @@ def console_event(event: ConsoleEvent) -> ConsoleEventFault:
     return ConsoleEventFault(event=event)
 
 
+def worker_killed(signal: str = "SIGKILL", *, which: Which = "one", at_birth: int = 0) -> WorkerKilled:
+    """The worker that holds most requests, or "all" at once, by a signal; then so many successors at their birth."""
+    return WorkerKilled(signal=signal, which=which, at_birth=at_birth)
+
+
+def worker_stopped(seconds: float) -> WorkerStopped:
+    """The worker that holds most requests stands still for so long."""
+    return WorkerStopped(seconds=seconds)
+
+
+def supervisor_killed() -> SupervisorKilled:
+    """SIGKILL to the parent of the workers."""
+    return SupervisorKilled()
+
+
+def loads_fail(attempts: int) -> NextLoadsFail:
+    """From the moment on, an exception in the next so many loads of the model, of whichever worker."""
+    return NextLoadsFail(attempts=attempts)
+
+
+def workers_never_load() -> WorkersNeverLoad:
+    """No worker can load its model, as `[provoke.worker_failure]` says."""
+    return WorkersNeverLoad()
+
+
 # Moments
 
 
@@ -366,6 +407,11 @@ def at_steady_state(fault: Fault) -> Injection:
 def when_every_worker_served(fault: Fault) -> Injection:
     """When as many processes as workers are declared have been seen to serve, or after ten seconds."""
     return Injection(moment=ServersSeen(), fault=fault)
+
+
+def when_workers_are_known(fault: Fault) -> Injection:
+    """At steady state, when the workers are known: by what `[workers]` declares, or by having been seen to serve."""
+    return Injection(moment=WorkersFound(), fault=fault)
 
 
 def after(seconds: float, fault: Fault) -> Injection:

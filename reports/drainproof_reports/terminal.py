@@ -21,6 +21,9 @@ SHORT = 8
 
 FACTS = 3
 DETAIL_LINES = 8
+SCHEDULE = "schedule"
+"""The fact of a verdict whose details show a schedule, which is worth seeing also where it was kept."""
+
 NUMBER = re.compile(r"\d+(\.\d+)?")
 
 WORDS: dict[Outcome, tuple[str, str]] = {
@@ -42,6 +45,7 @@ def summary(results: Results, *, folder: Path, width: int, written: bool = True)
         lines += [*_red(group, folder, width), Line("")]
     for outcome in ("note", "unsupported"):
         lines += _brief([v for v in results.verdicts if v.verdict == outcome], width)
+    lines += _schedules([v for v in results.verdicts if v.verdict == "pass" and SCHEDULE in v.facts], width)
     lines += pods.lines(results, width)
     return [*lines, *_closing(results, folder if written else None, width)]
 
@@ -121,6 +125,16 @@ def _brief(verdicts: Sequence[Verdict], width: int) -> list[Line]:
         where = titles[0] if len(titles) == 1 else f"{len(titles)} scenarios"
         which = ", ".join(ids) if len(ids) <= SHORT else f"{len(ids)} requirements"
         lines += _wrapped(f"{word}  ", f"{which}  {text} ({where})", width, style)
+    return [*lines, Line("")] if lines else []
+
+
+def _schedules(verdicts: Sequence[Verdict], width: int) -> list[Line]:
+    """What was observed beside what is declared."""
+    lines = []
+    for verdict in verdicts:
+        lines += _wrapped(f"{verdict.requirement}  ", verdict.title, width, "")
+        details = [line for line in printable(verdict.details).split("\n") if line.strip()]
+        lines += [Line(" " * 6 + "| " + shortened(line, width - 8)) for line in details[:DETAIL_LINES]]
     return [*lines, Line("")] if lines else []
 
 

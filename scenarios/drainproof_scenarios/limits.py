@@ -9,7 +9,7 @@ from drainproof.scenario import (
     Fault,
     Inconclusive,
     LaunchError,
-    UntilRecovered,
+    UntilBackInService,
     at_steady_state,
     closed,
     hold,
@@ -45,7 +45,7 @@ def _under_load(experiment: Experiment, fault: Fault, *, workers: int) -> Eviden
         load=[steady(rate=10, connections="new"), steady(rate=10, connections="reuse"), hold(IN_FLIGHT)],
         faults=[when_every_worker_served(fault)],
         workers=workers,
-        observe=UntilRecovered(deadline=_limits.DEADLINE),
+        observe=UntilBackInService(deadline=_limits.DEADLINE),
     )
 
 
@@ -129,7 +129,7 @@ class TestThrottled:
             load=[closed(users=USERS), steady(rate=10, connections="new"), hold(IN_FLIGHT)],
             faults=[at_steady_state(throttled(AWAY))],
             workers=max(experiment.target.workers),
-            observe=UntilRecovered(deadline=_limits.DEADLINE),
+            observe=UntilBackInService(deadline=_limits.DEADLINE),
         )
 
     @requirement("CONT-4")

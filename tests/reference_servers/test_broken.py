@@ -32,6 +32,7 @@ COVERED = {
     *(f"WIN-{n}" for n in (1, 2, 3)),
     *(f"CONT-{n}" for n in (1, 2, 3, 4, 5)),
     "ROLL-1",
+    *(f"WORK-{n}" for n in range(1, 10)),
 }
 """The requirements that have scenarios."""
 

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import signal
 import socket
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.reference_servers.running import CONFORMING, PATIENCE, Running
 
 STOP_SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP]
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    """Returns when the condition holds."""
+    until = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < until, "it did not come to that"
+        time.sleep(0.02)  # between two looks
 
 
 def conforming(tmp: Path, *, workers: int = 1, port: int = 0, **environment: str) -> Running:
@@ -134,14 +145,19 @@ class TestFailure:
 
 
 class TestWorkers:
-    def test_both_serve_and_only_they_listen(self, tmp_path: Path) -> None:
-        with conforming(tmp_path, workers=2) as server:
+    def test_both_serve_and_the_supervisor_lets_go_of_the_listener_first(self, tmp_path: Path) -> None:
+        with conforming(tmp_path, workers=2) as server, ThreadPoolExecutor(1) as pool:
             server.await_serving()
             pids = {server.predict()[1]["pid"] for _ in range(50)}
-            assert len(pids) == 2
-            # A supervisor that kept the listener open would go on completing connections that nobody accepts.
-            assert {p.pid for p in server.tree() for c in p.net_connections("tcp4") if c.status == "LISTEN"} == pids
-            assert server.process.pid not in pids
+            assert len(pids) == 2 and server.process.pid not in pids
+            supervisor = psutil.Process(server.process.pid)
+            slow = pool.submit(server.predict, ms=1500)
+            server.await_accepted(1)
+            server.process.send_signal(signal.SIGTERM)
+            # Kept open for longer, the listener would go on completing connections that nobody accepts.
+            eventually(lambda: not any(c.status == "LISTEN" for c in supervisor.net_connections("tcp4")))
+            assert slow.result()[0] == 200
+            assert server.wait() == 0
 
     def test_none_outlives_a_supervisor_that_is_killed(self, tmp_path: Path) -> None:
         with conforming(tmp_path, workers=2) as server:
@@ -149,9 +165,27 @@ class TestWorkers:
             server.stop(signal.SIGKILL)
             server.await_gone()
 
-    def test_one_that_is_killed_ends_the_whole_server(self, tmp_path: Path) -> None:
+    def test_one_that_is_killed_is_replaced(self, tmp_path: Path) -> None:
         with conforming(tmp_path, workers=2) as server:
             server.await_serving()
+            before = {process.pid for process in server.tree()}
             next(process for process in server.tree() if process.pid != server.process.pid).kill()
+            eventually(lambda: len({process.pid for process in server.tree()} - before) == 1)
+            (new,) = {process.pid for process in server.tree()} - before
+            eventually(lambda: server.predict()[1]["pid"] == new)
+            assert server.stop() == 0
+
+    def test_without_any_it_answers_503_and_gives_up(self, tmp_path: Path) -> None:
+        with conforming(tmp_path, workers=2) as server:
+            server.await_serving()
+            seen = {server.process.pid}
+            answers = set()
+            while server.process.poll() is None:
+                for process in server.tree():
+                    if process.pid not in seen:
+                        process.kill()
+                with contextlib.suppress(OSError, http.client.HTTPException):  # its last moments
+                    answers.add(server.ask("POST", "/predict", {"token": "x"})[0])
             assert server.wait() == 1
-            server.await_gone()
+            assert 503 in answers
+            assert "the last of 4 attempts" in server.text()

@@ -19,14 +19,17 @@ from drainproof.target.container_spec import ContainerSpec
 from drainproof.target.description import Target
 from drainproof.target.manifest import SMALLEST, load_target
 from drainproof.target.manifest_models import (
+    DescribeTable,
     Expect,
     Health,
     LoadFailure,
     Manifest,
     PolicyTable,
     RequestTable,
+    RestartTable,
     Section,
     Start,
+    WorkersTable,
 )
 from drainproof.target.manifest_pods import KubernetesTable, PodTable
 from drainproof.target.manifest_systemd import SystemdTable
@@ -717,7 +720,10 @@ def test_the_mistakes_that_the_reference_shows_are_told_so(tmp_path: Path) -> No
         ("## `[[request]]`", RequestTable),
         ("### `expect`", Expect),
         ("## `[policy]`", PolicyTable),
+        ("### `[policy.restart]`", RestartTable),
         ("### `[provoke.load_failure]`", LoadFailure),
+        ("## `[workers]`", WorkersTable),
+        ("### `[workers.describe]`", DescribeTable),
         ("## `[kubernetes]`", KubernetesTable),
         ("## `[pod]`", PodTable),
     ],

@@ -13,12 +13,14 @@ from typing import Any
 
 from drainproof import errors
 from drainproof.errors import HarnessError, Inconclusive
+from drainproof.evidence.lives import Lives
 from drainproof.evidence.output import Output
 from drainproof.evidence.requests import Cut, Judged, RequestSet, judge_fate
 from drainproof.load import ledger as ledgers
 from drainproof.load.ledger import ConnectionRecord, Ledger
 from drainproof.load.plan import WORTH_HOLDING
 from drainproof.probes.history import Change, History
+from drainproof.probes.kin import Kin
 from drainproof.recorder import EXPERIMENT, LEDGER, MISSED, OUTPUT, PROBES, SHIM, TIMELINE
 from drainproof.shim.reports import ShimReports
 from drainproof.target.description import Policy, Target
@@ -108,6 +110,15 @@ class Evidence:
     def shim(self) -> ShimReports:
         """What was reported from inside the target; empty where no fault was made there."""
         return ShimReports.read(self.folder / SHIM)
+
+    @cached_property
+    def lives(self) -> Lives:
+        """The lives of its processes, and of the workers among them; empty where they were not watched."""
+        found, pattern, launch = self.find("workers"), self.target.workers_are.command, self.find("launch")
+        kin = None if found is None else Kin.from_json(found["kin"])
+        if kin is None and pattern is not None and launch is not None:
+            kin = Kin(main=launch["pid"], pattern=pattern)
+        return Lives(self.events, kin=kin)
 
     @property
     def launch_failure(self) -> str | None:

@@ -6,11 +6,12 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from drainproof.fleet import Fleet
 from drainproof.load.driver import LoadRun
 from drainproof.load.plan import Request, Stream
+from drainproof.probes.births import BirthWatch
 from drainproof.probes.sockets import HERE, Namespace
 from drainproof.recorder import SHIM
 from drainproof.shim.session import INSIDE, ShimSession
@@ -18,6 +19,9 @@ from drainproof.target import placeholders
 from drainproof.target.description import Target
 from drainproof.target.instance import Instance
 from drainproof.target.launcher import Changes, Launcher, Mount
+
+if TYPE_CHECKING:
+    from drainproof.faults.finding import FoundWorkers
 
 
 @dataclass(kw_only=True)
@@ -55,6 +59,16 @@ class Bench:
     """Of the faults that were injected so far, in order."""
     cleanup: list[Callable[[], None]] = field(default_factory=list)
     """Called at the end of the experiment, last first."""
+    watches_births: bool = False
+    """Births and deaths of its processes are recorded. A fault that needs it sets it in `prepare`."""
+    births: BirthWatch | None = None
+    """What watches them, from the launch on."""
+    servers: set[int] = field(default_factory=set)
+    """The processes that were seen to serve, where somebody has looked."""
+    workers_found: FoundWorkers | None = None
+    """The workers, once they are known."""
+    executioner_ends: Callable[[], None] | None = None
+    """Lets successors of workers live from now on, where a fault kills them at birth."""
 
     _shim: ShimSession | None = None
 
@@ -74,6 +88,16 @@ class Bench:
             output=output,
             tmp=tmp,
         )
+
+    def seen_workers(self) -> list[int]:
+        """The pids of all workers that were ever seen alive, in the order of their discovery."""
+        assert self.births is not None and self.workers_found is not None
+        kin = self.workers_found.kin
+        return [
+            one.pid
+            for one in self.births.seen()
+            if kin.has(pid=one.pid, parent=one.ppid, exe=one.exe, cmdline=one.cmdline)
+        ]
 
     @property
     def port(self) -> int:

@@ -190,6 +190,7 @@ class ServersSeen:
                 break
             if 0 < len(seen) < bench.workers and time.monotonic() > begun + UNEVEN:
                 paused |= self._let_the_others(bench, seen)
+        bench.servers = set(seen)
         lines: dict[int, list[str]] = {}
         for process in _alive(bench):
             with contextlib.suppress(psutil.Error):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from drainproof.faults.bench import Bench
+from drainproof.probes import sockets
 
 
 def read_sockets(bench: Bench) -> dict[str, Any] | None:
@@ -36,3 +37,15 @@ def _read(bench: Bench, port: int) -> dict[str, Any]:
         "accepted": sorted(s.client_port for s in table.sockets.values() if s.accepted),
         "read": sorted(read),
     }
+
+
+def held_by(bench: Bench, pids: tuple[int, ...]) -> dict[int, list[int]]:
+    """The client ports of the connections whose server's end each of these processes owns, alone or with others."""
+    found: dict[int, list[int]] = {pid: [] for pid in pids}
+    for port in {bench.ports[request.port] for request in bench.requests_in_load()} | {bench.port}:
+        table = bench.running.sockets.snapshot(port=port).sockets.values()
+        ends = {end.inode: end.client_port for end in table if end.accepted and end.inode}
+        for inode, owners in sockets.owners(inodes=ends, pids=pids).items():
+            for pid in owners:
+                found[pid].append(ends[inode])
+    return found

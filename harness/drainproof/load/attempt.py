@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import threading
 import time
 from dataclasses import dataclass
@@ -81,6 +82,40 @@ def attempt(*, request: Request, host: str, port: int, token: str, timeout: floa
     finally:
         connection.close()
     return Attempt(t0=t0, t=time.monotonic(), sent=sent, status=status, wrong=wrong)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fetched:
+    """The JSON document that an answer holds. Exactly one of `status` and `failure` is set."""
+
+    t0: float
+    t: float
+    status: int | None = None
+    value: Any = None
+    """None also where the body is no JSON."""
+    failure: str | None = None
+
+
+def fetch_json(*, request: Request, host: str, port: int, token: str = "", timeout: float = 5.0) -> Fetched:
+    """Sends an HTTP request once over a new connection, for what its answer says."""
+    t0 = time.monotonic()
+    connection = http.client.HTTPConnection(host, port, timeout=timeout)
+    try:
+        headers = {key: with_token(value, token) for key, value in request.headers.items()}
+        body = with_token(request.body, token).encode()
+        path = with_token(request.path, token)
+        connection.request(request.method, path, body=body or None, headers={**headers, "Connection": "close"})
+        response = connection.getresponse()
+        content = response.read()
+    except (OSError, http.client.HTTPException) as error:
+        return Fetched(t0=t0, t=time.monotonic(), failure=f"{type(error).__name__}: {error}".rstrip(": "))
+    finally:
+        connection.close()
+    try:
+        value = json.loads(content)
+    except ValueError:
+        value = None
+    return Fetched(t0=t0, t=time.monotonic(), status=response.status, value=value)
 
 
 def _grpc_attempt(*, request: Request, host: str, port: int, token: str, timeout: float) -> Attempt:

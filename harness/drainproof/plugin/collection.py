@@ -168,6 +168,8 @@ def parameters(target: Target) -> dict[str, tuple[object, ...]]:
         "stop_signal": tuple(target.policy.stop_signals),
         "recipient": ("unit",) if target.launch == "systemd" else ("main", "group"),
         "workers": tuple(target.workers),
+        "supervised_workers": target.supervised,
+        "worker_failure": () if target.worker_failure is None else ("declared",),
         "port_name": tuple(target.ports),
         "fail_point": tuple(point.name for point in target.own_fail_points),
     }

@@ -82,7 +82,7 @@ def split_parameters(item: pytest.Item) -> tuple[dict[str, str], dict[str, str]]
 
 
 def _parameter(name: str, value: object, index: int) -> str:
-    if name == "workers":
+    if name in ("workers", "supervised_workers"):
         return f"{value}w"
     if isinstance(value, (str, int, float)) and str(value):
         return str(value)
@@ -138,7 +138,7 @@ class _Lenient(string.Formatter):
 
 
 def _value_in_words(name: str, value: object) -> str:
-    if name == "workers":
+    if name in ("workers", "supervised_workers"):
         return "1 worker" if value == 1 else f"{value} workers"
     if name == "recipient":
         return RECIPIENTS.get(str(value), str(value))

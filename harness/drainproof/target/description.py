@@ -20,6 +20,7 @@ from drainproof.target import placeholders
 from drainproof.target.container_spec import ContainerSpec
 from drainproof.target.modes import LaunchMode
 from drainproof.target.pod import Pod
+from drainproof.target.supervision import Restart, Workers
 from drainproof.target.systemd_spec import SystemdSpec
 from drainproof.target.windows import BREAK, WindowsView
 
@@ -58,6 +59,8 @@ class Policy:
     """For each stop signal; completed by "ignored"."""
     startup_failure: StartupFailure = "exits"
     streams: Streams = "complete"
+    restart: Restart = field(default_factory=Restart)
+    """What becomes of a worker that has died."""
 
     def __post_init__(self) -> None:
         codes = {name: tuple(self.exit_codes.get(name, default_exit_codes(name))) for name in self.stop_signals}
@@ -135,7 +138,11 @@ class Target:
     requests: tuple[Request, ...]
     policy: Policy = field(default_factory=Policy)
     load_failure: Provocation | None = None
+    worker_failure: Provocation | None = None
+    """How to start it so that no worker can load its model."""
     fatal: FatalError | None = None
+    workers_are: Workers = field(default_factory=Workers)
+    """How its workers are recognised."""
     fail_points: Mapping[str, str] = field(default_factory=dict)
     """Where exceptions are raised inside the target, `module:qualified.name` by role; the shim finds the others."""
     own_fail_points: tuple[OwnFailPoint, ...] = ()
@@ -144,6 +151,13 @@ class Target:
     """Which code sees Windows where that is emulated."""
     pod: Pod | None = None
     """The pod that it runs in; None where the manifest says nothing of one."""
+
+    @property
+    def supervised(self) -> tuple[int, ...]:
+        """The counts of workers with which it has worker processes: several; or one, if that is declared."""
+        named = self.workers_are.command is not None or self.workers_are.pid is not None
+        several = tuple(count for count in self.workers if count > 1)
+        return several or (self.workers if named else ())
 
     def fast(self, protocol: Protocol = "http") -> Request:
         """The request of that protocol with the shortest duration (the first of equals). Streams do not count."""
@@ -227,15 +241,16 @@ class Target:
                 **asdict(self.policy),
                 "stop_signals": list(self.policy.stop_signals),
                 "exit_codes": {name: list(codes) for name, codes in self.policy.exit_codes.items()},
+                "restart": self.policy.restart.to_json(),
             },
+            "workers_are": self.workers_are.to_json(),
             "own_fail_points": [asdict(point) for point in self.own_fail_points],
             "windows": self.windows.to_json(),
             "container": None if self.container is None else self.container.to_json(),
             "pod": None if self.pod is None else self.pod.to_json(),
             "systemd": None if self.systemd is None else self.systemd.to_json(),
-            "load_failure": None
-            if self.load_failure is None
-            else {**asdict(self.load_failure), "arguments": list(self.load_failure.arguments)},
+            "load_failure": _provocation_to_json(self.load_failure),
+            "worker_failure": _provocation_to_json(self.worker_failure),
             "fatal": None
             if self.fatal is None
             else {
@@ -265,7 +280,9 @@ class Target:
                     "container": _container(value.get("container")),
                     "pod": None if value.get("pod") is None else Pod.from_json(value["pod"]),
                     "systemd": None if not value.get("systemd") else SystemdSpec.from_json(value["systemd"]),
-                    "load_failure": None if value["load_failure"] is None else _provocation(value["load_failure"]),
+                    "load_failure": _provocation(value["load_failure"]),
+                    "worker_failure": _provocation(value.get("worker_failure")),
+                    "workers_are": Workers.from_json(value["workers_are"]) if "workers_are" in value else Workers(),
                     "fatal": None if value["fatal"] is None else _fatal_from_json(value["fatal"]),
                 }
             )
@@ -298,6 +315,7 @@ def _policy_from_json(value: Mapping[str, Any]) -> Policy:
             **value,
             "stop_signals": tuple(value["stop_signals"]),
             "exit_codes": {name: tuple(codes) for name, codes in value["exit_codes"].items()},
+            "restart": Restart.from_json(value["restart"]) if "restart" in value else Restart(),
         }
     )
 
@@ -306,8 +324,12 @@ def _container(value: Mapping[str, Any] | None) -> ContainerSpec | None:
     return None if value is None else ContainerSpec.from_json(value)
 
 
-def _provocation(value: Mapping[str, Any]) -> Provocation:
-    return Provocation(**{**value, "arguments": tuple(value["arguments"])})
+def _provocation_to_json(provocation: Provocation | None) -> dict[str, Any] | None:
+    return None if provocation is None else {**asdict(provocation), "arguments": list(provocation.arguments)}
+
+
+def _provocation(value: Mapping[str, Any] | None) -> Provocation | None:
+    return None if value is None else Provocation(**{**value, "arguments": tuple(value["arguments"])})
 
 
 def _fatal_from_json(value: Mapping[str, Any]) -> FatalError:

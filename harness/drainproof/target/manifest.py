@@ -40,6 +40,7 @@ from drainproof.target.manifest_models import (
     PolicyTable,
     RequestTable,
     Windows,
+    WorkersTable,
     fatal_name,
     request_method,
     request_name,
@@ -51,6 +52,7 @@ from drainproof.target.manifest_systemd import started
 from drainproof.target.mistakes import Mistake, dotted, report, show, translate
 from drainproof.target.modes import MODES, LaunchMode
 from drainproof.target.pod import Pod
+from drainproof.target.supervision import Describe, Restart, Workers
 from drainproof.target.systemd_spec import SystemdSpec
 from drainproof.target.windows import WindowsView
 
@@ -321,10 +323,12 @@ def _common(manifest: Manifest, file: Path, mode: LaunchMode) -> Target:
         policy=_policy(table, pod),
         pod=pod,
         load_failure=_load_failure(manifest.provoke.load_failure),
+        worker_failure=_load_failure(manifest.provoke.worker_failure),
         fatal=_fatal(manifest.provoke.fatal, file.parent),
         fail_points=manifest.fail_points.model_dump(exclude_none=True, exclude={"own"}),
         own_fail_points=tuple(_own_fail_point(each) for each in manifest.fail_points.own),
         windows=_windows(manifest.windows, file.parent),
+        workers_are=_workers(manifest.workers),
     )
 
 
@@ -408,7 +412,13 @@ def _policy(table: PolicyTable, pod: Pod | None) -> Policy:
         second_signal=cast("dict[str, SecondSignal]", table.second_signal),
         startup_failure=cast("StartupFailure", table.startup_failure),
         streams=cast("Streams", table.streams),
+        restart=Restart(**table.restart.model_dump()),
     )
+
+
+def _workers(table: WorkersTable) -> Workers:
+    describe = None if table.describe is None else Describe(**table.describe.model_dump())
+    return Workers(command=table.command, pid=table.pid, executed=table.executed, describe=describe)
 
 
 def _load_failure(table: LoadFailure | None) -> Provocation | None:

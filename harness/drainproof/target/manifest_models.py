@@ -31,10 +31,12 @@ from drainproof.target.manifest_values import (
     Arguments,
     Contained,
     Count,
+    Delay,
     Duration,
     ExceptionName,
     ExitCodes,
     ExitSignalName,
+    Expression,
     FailPointSite,
     Headers,
     Json,
@@ -47,16 +49,20 @@ from drainproof.target.manifest_values import (
     Probability,
     ProtocolName,
     RequestPath,
+    Restarts,
     RpcName,
     ScenarioName,
+    ScheduleName,
     Seconds,
     SecondSignal,
+    Share,
     Shots,
     SignalName,
     StartupFailure,
     Statuses,
     Streams,
     Text,
+    TokenPattern,
     Truth,
     UrlPath,
     Variables,
@@ -288,6 +294,34 @@ class SystemdPolicy(Section):
     second_signal: SecondSignal | None = None
 
 
+class RestartTable(Section):
+    """`[policy.restart]`: what becomes of a worker that has died."""
+
+    schedule: ScheduleName | None = None
+    first_delay: Delay = 1.0
+    longest_delay: Seconds | None = None
+    max_restarts: Restarts | None = None
+    max_seconds: Seconds | None = None
+    tolerance: Share = 0.25
+    recovery: Seconds | None = None
+    answer_within: Seconds = 10.0
+    observe: Seconds = 60.0
+
+    @model_validator(mode="after")
+    def _check(self) -> RestartTable:
+        given = self.model_fields_set
+        found: Found = []
+        if self.schedule is None:
+            text = 'there is no schedule that it belongs to; add one, such as schedule = "doubling"'
+            found += [((key,), text) for key in ("first_delay", "longest_delay", "tolerance") if key in given]
+        elif isinstance(self.schedule, tuple) and "first_delay" in given:
+            found.append((("first_delay",), "the schedule is a list, which names its first delay already"))
+        if self.longest_delay is not None and self.longest_delay < self.first_delay and not found:
+            found.append((("longest_delay",), f"expected no less than first_delay, which is {self.first_delay:g} s"))
+        complain(found)
+        return self
+
+
 class PolicyTable(Section):
     """`[policy]`: what the target promises."""
 
@@ -298,6 +332,7 @@ class PolicyTable(Section):
     second_signal: dict[SignalName, SecondSignal] = {}
     startup_failure: StartupFailure = "exits"
     streams: Streams = "complete"
+    restart: RestartTable = RestartTable()
     process: PolicyChange | None = None
     container: PolicyChange | None = None
     systemd: SystemdPolicy | None = None
@@ -352,6 +387,10 @@ class LoadFailure(Section):
         return self
 
 
+class WorkerFailure(LoadFailure):
+    """`[provoke.worker_failure]`: a start at which no worker can load its model."""
+
+
 class Fatal(RequestTable):
     """`[provoke.fatal]`: a request that the server dies of."""
 
@@ -363,7 +402,33 @@ class Provoke(Section):
     """`[provoke]`: situations that only the target's owner can bring about."""
 
     load_failure: LoadFailure | None = None
+    worker_failure: WorkerFailure | None = None
     fatal: Fatal | None = None
+
+
+class DescribeTable(Section):
+    """`[workers.describe]`: where the target tells of its workers."""
+
+    path: UrlPath = Field(description='the path that tells of the workers, such as "/models/echo"')
+    port: PortName = "http"
+    settings: Expression | None = None
+    expect: Json = None
+    workers: Expression | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> DescribeTable:
+        if self.expect is not None and self.settings is None:
+            raise wrong_at([(("expect",), "there is no settings to say which value of the answer this is")])
+        return self
+
+
+class WorkersTable(Section):
+    """`[workers]`: how worker processes are recognised, and what the target tells of them."""
+
+    command: Pattern | None = None
+    pid: Expression | None = None
+    executed: TokenPattern | None = None
+    describe: DescribeTable | None = None
 
 
 class OwnFailPointTable(Section):
@@ -440,6 +505,7 @@ class Manifest(Section):
     provoke: Provoke = Provoke()
     fail_points: FailPoints = FailPoints()
     windows: Windows = Windows()
+    workers: WorkersTable = WorkersTable()
     kubernetes: KubernetesTable | None = None
     pod: PodTable | None = None
 
@@ -452,6 +518,7 @@ class Manifest(Section):
                 *self._systemd_mistakes(folder),
                 *self._request_mistakes(),
                 *self._provoke_mistakes(),
+                *self._describe_mistakes(),
                 *pod_mistakes(self.pod, self.ports),
             ]
         )
@@ -519,6 +586,13 @@ class Manifest(Section):
         workers = table.workers or (() if self.start is None else self.start.workers)
         return start_mistakes(start, table=table, ports=self.ports, workers=workers)
 
+    def _describe_mistakes(self) -> Found:
+        describe = self.workers.describe
+        if describe is None or describe.port in ("http", *self.ports):
+            return []
+        known = ", ".join(f'"{port}"' for port in self.ports)
+        return [(("workers", "describe", "port"), f"there is no port of that name; those of the target are {known}")]
+
     def _request_mistakes(self) -> Found:
         if not self.request:
             return [(("request",), "expected at least one [[request]]")]
@@ -585,7 +659,8 @@ class Manifest(Section):
 
     def _provoke_mistakes(self) -> Found:
         found: Found = []
-        for key, each in (("load_failure", self.provoke.load_failure), ("fatal", self.provoke.fatal)):
+        for key in ("load_failure", "worker_failure", "fatal"):
+            each: LoadFailure | Fatal | None = getattr(self.provoke, key)
             if each is not None:
                 wrong_ones = _placeholder_mistakes(
                     arguments=each.args, arguments_key="args", variables=each.env, ports=self.ports

@@ -15,6 +15,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
+import jmespath
+from jmespath.exceptions import JMESPathError
 from pydantic import BeforeValidator, PlainValidator
 
 from drainproof.load.answer import GRPC_CODES
@@ -281,6 +283,48 @@ def _whole(low: int, high: float) -> Callable[[Any], int]:
     return check
 
 
+def _schedule(value: Any) -> str | tuple[float, ...]:
+    if isinstance(value, list):
+        bad = [index for index, each in enumerate(value) if not _is_number(each) or not 0 <= each <= LONGEST]
+        if bad:
+            raise wrong_at([((index,), f"expected seconds: a number from 0 to {LONGEST}") for index in bad])
+        if not value:
+            raise wrong("expected at least one delay in seconds, such as [1, 2, 5]")
+        return tuple(float(each) for each in value)
+    if value not in (names := ("doubling", "fibonacci", "constant")):
+        suggestion = did_you_mean(value, names) if isinstance(value, str) else ""
+        text = 'expected "doubling", "fibonacci", "constant", or an array of delays in seconds'
+        raise wrong(f"{text}.{suggestion}")
+    return str(value)
+
+
+def _delay(value: Any) -> float:
+    if not _is_number(value) or not 0 <= value <= LONGEST:
+        raise wrong(f"expected seconds: a number from 0 to {LONGEST}")
+    return float(value)
+
+
+def _share(value: Any) -> float:
+    if not _is_number(value) or not 0 <= value < 1:
+        raise wrong("expected a share: 0 or more, and below 1")
+    return float(value)
+
+
+def _expression(value: Any) -> str:
+    """JMESPath (https://jmespath.org), which finds a value in a JSON document."""
+    try:
+        jmespath.compile(_text(value))
+    except JMESPathError as error:
+        raise wrong(f'expected a JMESPath expression, such as "[0].workers[].pid": {error}') from error
+    return str(value)
+
+
+def _token_pattern(value: Any) -> str:
+    if "token" not in re.compile(_pattern(value)).groupindex:
+        raise wrong(r'expected a regular expression with a group of the name token, such as "ran (?P<token>\w+)"')
+    return str(value)
+
+
 def _probability(value: Any) -> float:
     if not _is_number(value) or not 0 < value <= 1:
         raise wrong("expected a probability: above 0 and at most 1")
@@ -321,6 +365,12 @@ ExceptionName = Annotated[str, PlainValidator(_exception)]
 ScenarioName = Annotated[str, PlainValidator(_scenario_name)]
 Count = Annotated[int, PlainValidator(_whole(1, math.inf))]
 Shots = Annotated[int, PlainValidator(_whole(1, 255))]
+Delay = Annotated[float, PlainValidator(_delay)]
+Share = Annotated[float, PlainValidator(_share)]
+Restarts = Annotated[int, PlainValidator(_whole(0, math.inf))]
+ScheduleName = Annotated[str | tuple[float, ...], PlainValidator(_schedule)]
+Expression = Annotated[str, PlainValidator(_expression)]
+TokenPattern = Annotated[str, PlainValidator(_token_pattern)]
 Probability = Annotated[float, PlainValidator(_probability)]
 FailPointSite = Annotated[str, PlainValidator(_fail_point)]
 Truth = Annotated[bool, PlainValidator(_truth)]

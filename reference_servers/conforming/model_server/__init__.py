@@ -14,6 +14,7 @@ from model_server.http_service import HttpService
 from model_server.listener import Listener
 from model_server.model import Model, ModelError
 from model_server.platforms import STOP_SIGNALS
+from model_server.restarts import Slot
 from model_server.server import Server
 from model_server.settings import Settings
 from model_server.supervisor import Supervisor
@@ -30,6 +31,7 @@ __all__ = [
     "Parts",
     "Server",
     "Settings",
+    "Slot",
     "Supervisor",
     "main",
 ]

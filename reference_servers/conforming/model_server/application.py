@@ -94,11 +94,13 @@ class Application:
         self.model = model
         self.ready = False
         self.draining = False
+        self.restarts: dict[str, Any] = {}
         self.exchanges: dict[Exchange, None] = {}
         """The requests in progress, oldest first."""
         self.routes: dict[tuple[str, str], Callable[[Exchange], Awaitable[None]]] = {
             ("GET", "/ready"): self.readiness,
             ("GET", "/live"): self.liveness,
+            ("GET", "/workers"): self.describe,
             ("POST", "/predict"): self.predict,
             ("POST", "/stream"): self.stream,
             ("POST", "/endless"): self.endless,
@@ -159,6 +161,10 @@ class Application:
     async def liveness(self, exchange: Exchange) -> None:
         """Whether the process works at all; a draining one does."""
         await exchange.answer(200, {"live": True})
+
+    async def describe(self, exchange: Exchange) -> None:
+        """Which settings are in force for workers that die."""
+        await exchange.answer(200, {"restart": self.restarts})
 
     async def predict(self, exchange: Exchange) -> None:
         """`{"token": …, "ms": …}`: the token back after `ms` milliseconds, with `bytes` of padding if asked for."""

@@ -67,6 +67,7 @@ def run(*, settings: Settings, parts: Parts) -> int:
         log.error("cannot load the model: %r", error, exc_info=error)
         return 1
     application = parts.application(model=model)
+    application.restarts = settings.restarts.describe()
     http = parts.http(settings=settings, application=application, listener=listeners[0], connection=parts.connection)
     others = [
         grpc_service(parts)(settings=settings, application=application, listener=listener) for listener in listeners[1:]

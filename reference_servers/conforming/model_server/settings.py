@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from model_server.restarts import RestartPolicy
 
 MODEL = Path(__file__).with_name("model.json")
 
@@ -28,6 +30,8 @@ class Settings:
     """When, counted from the stop signal, whatever is still unfinished is cut."""
     quiet: float = 0.4
     """How long a connection must have been silent before the draining server closes it."""
+    restarts: RestartPolicy = field(default_factory=RestartPolicy)
+    """What becomes of a worker that dies."""
     listener_fd: int | None = None
     grpc_listener_fd: int | None = None
     channel_fd: int | None = None
@@ -46,8 +50,13 @@ class Settings:
         parser.add_argument("--listener-fd", type=int, help=argparse.SUPPRESS)
         parser.add_argument("--grpc-listener-fd", type=int, help=argparse.SUPPRESS)
         parser.add_argument("--channel-fd", type=int, help=argparse.SUPPRESS)
+        parser.add_argument("--restart-delay", type=float, default=RestartPolicy.first_delay)
+        parser.add_argument("--max-restarts", type=int, default=RestartPolicy.max_restarts)
+        given = vars(parser.parse_args())
+        restarts = RestartPolicy(first_delay=given.pop("restart_delay"), max_restarts=given.pop("max_restarts"))
         return cls(
-            **vars(parser.parse_args()),
+            **given,
+            restarts=restarts,
             model_path=Path(os.environ.get("MODEL_PATH", cls.model_path)),
             model_load=float(os.environ.get("MODEL_LOAD_SECONDS", cls.model_load)),
         )
