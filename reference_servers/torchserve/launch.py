@@ -37,7 +37,9 @@ def arguments() -> argparse.Namespace:
         parser.add_argument(f"--{name}-port", type=int, required=True)
     parser.add_argument("--workers", type=int, default=1)
     models = sorted(path.parent.name for path in HERE.glob("models/*/handler.py"))
-    parser.add_argument("--model", choices=models, default="echo", help="the folder in models/ that is served as 'echo'")
+    parser.add_argument(
+        "--model", choices=models, default="echo", help="the folder in models/ that is served as 'echo'"
+    )
     parser.add_argument(
         "--retry", type=int, metavar="SECONDS", help="maxRetryTimeoutInSec of the model (TorchServe's default is 300)"
     )
@@ -83,7 +85,9 @@ def main() -> None:
     packages = sysconfig.get_path("purelib")
     store = archive(model=asked.model, retry=asked.retry)
     local = "http://127.0.0.1"
+    paths = [path for path in (os.environ.get("PYTHONPATH"), str(HERE / "stub")) if path]
     environment = {
+        "PYTHONPATH": os.pathsep.join(paths),  # handed on to the workers; whoever set it before comes first
         "TS_INFERENCE_ADDRESS": f"{local}:{asked.port}",
         "TS_MANAGEMENT_ADDRESS": f"{local}:{asked.management_port}",
         "TS_METRICS_ADDRESS": f"{local}:{asked.metrics_port}",

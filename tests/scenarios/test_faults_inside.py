@@ -187,3 +187,36 @@ def test_what_a_supervisor_makes_of_the_end_of_its_worker(
     done = run(folder, report=tmp_path / "r", arguments=arguments, timeout=120)
     verdicts = {v["requirement"]: (v["verdict"], v["summary"]) for v in done.results["verdicts"]}
     assert verdicts["EXC-3"][0] == expected, done.output
+
+
+FRONT = """
+[start]
+command = ["{{python}}", "-I", "{front}", "{{port}}", "{{folder}}/worker.py"]
+deadline = 5
+[health]
+readiness = "/ready"
+[[request]]
+path = "/predict"
+json = {{ token = "{{token}}" }}
+expect = {{ contains = "{{token}}" }}
+[policy]
+grace_period = 3
+"""
+WORKER = """
+import socket, time
+assert socket.AF_UNIX  # the front end, which sees Linux, listens on such a socket
+print("up", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.real
+def test_a_front_end_that_does_not_see_windows_is_not_blamed_for_workers_that_do(tmp_path: Path) -> None:
+    folder = tmp_path / "t"
+    folder.mkdir()
+    (folder / "drainproof.toml").write_text(FRONT.format(front=SERVER.parents[1] / "front.py"))
+    (folder / "worker.py").write_text(WORKER)
+    done = run(folder, report=tmp_path / "r", arguments=("-k", "TestStartAndCtrlC"), timeout=120)
+    verdicts = {v["verdict"]: v["summary"] for v in done.results["verdicts"]}
+    assert list(verdicts) == ["unsupported"], done.explain() + done.output
+    assert "Windows cannot be emulated in the process that serves" in verdicts["unsupported"]

@@ -1,6 +1,6 @@
 """Stands for PyTorch, of which TorchServe's own worker uses one name: it asks of each answer whether it is a tensor.
 
-Installed beside TorchServe by `environment`. It spares 0.2 to 2 GB per release, and two seconds per start of a worker.
+Workers find it on their PYTHONPATH. It spares 0.2 to 2 GB per release, and seconds at each start of a worker.
 """
 
 

@@ -1,8 +1,8 @@
 """A model on TorchServe: echoes what it is sent, at once, after some milliseconds, or never.
 
 `POST /predictions/echo` with `{"token": "a", "ms": 500}` is answered after half a second with
-`{"token": "a", "pid": 4711}`, where `pid` is the worker's. `ms` may be left out (0), or be `"endless"`. For each request
-the worker prints `works on a`, so that a request that was worked on twice is seen.
+`{"token": "a", "pid": 4711}`, where `pid` is the worker's. `ms` may be left out (0), or be `"endless"`. For each
+request the worker prints `works on a`, so that a request that was worked on twice is seen.
 
 A worker works on one batch at a time, and answers it when the slowest request in it is done. TorchServe hands on a body
 that is no JSON as it is, so it is the handler's part to refuse it, and each request of a batch has its own status.
