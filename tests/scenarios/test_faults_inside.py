@@ -191,7 +191,7 @@ def test_what_a_supervisor_makes_of_the_end_of_its_worker(
 
 FRONT = """
 [start]
-command = ["{{python}}", "-I", "{front}", "{{port}}", "{{folder}}/worker.py"]
+command = [{command}]
 deadline = 5
 [health]
 readiness = "/ready"
@@ -208,13 +208,17 @@ assert socket.AF_UNIX  # the front end, which sees Linux, listens on such a sock
 print("up", flush=True)
 time.sleep(600)
 """
+BECOMES = "import os, sys; os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+"""A launcher in Python, which the shim is in, and which becomes the front end, which it is not in."""
 
 
 @pytest.mark.real
-def test_a_front_end_that_does_not_see_windows_is_not_blamed_for_workers_that_do(tmp_path: Path) -> None:
+@pytest.mark.parametrize("launcher", ["", f'"-c", "{BECOMES}", '], ids=["itself", "by exec"])
+def test_a_front_end_that_does_not_see_windows_is_not_blamed_for_workers_that_do(tmp_path: Path, launcher: str) -> None:
     folder = tmp_path / "t"
     folder.mkdir()
-    (folder / "drainproof.toml").write_text(FRONT.format(front=SERVER.parents[1] / "front.py"))
+    front = f'"{{python}}", {launcher}"-I", "{SERVER.parents[1] / "front.py"}", "{{port}}", "{{folder}}/worker.py"'
+    (folder / "drainproof.toml").write_text(FRONT.format(command=front))
     (folder / "worker.py").write_text(WORKER)
     done = run(folder, report=tmp_path / "r", arguments=("-k", "TestStartAndCtrlC"), timeout=120)
     verdicts = {v["verdict"]: v["summary"] for v in done.results["verdicts"]}
