@@ -78,7 +78,9 @@ def _require_emulation(evidence: Evidence, facts: Facts) -> None:
     """Raises Unsupported (or what else is known) unless the code that serves has seen Windows."""
     facts(emulated=True)
     evidence.require_given()
-    servers = evidence.find("servers")
+    # Of a start that failed it is not known who serves. Whoever listens takes part in it: a front end that is no Python
+    # and sees Linux hands things to its workers that there are not on Windows, which says nothing of it on Windows.
+    servers = evidence.find("servers") or evidence.find("listening")
     if servers is not None:
         what = "Windows cannot be emulated in the process that serves"
         require_shim_in_servers(evidence.shim, servers, what=what, fired=REPORTED_AS)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.real.runs import SERVERS, Run, judge, run
-from tests.reference_servers.kserve_truths import truths
+from tests.reference_servers.truths import truths
 
 pytestmark = pytest.mark.real
 
@@ -132,7 +132,7 @@ def test_the_truths_come_out_and_again_from_the_evidence(
         assert any(ended), live.explain()
     assert not live.by_requirement("error"), live.explain()
     for v in live.results["verdicts"]:
-        for truth in truths():
+        for truth in truths("kserve"):
             if truth.covers(release=release, requirement=v["requirement"], scenario=v["scenario"]):
                 said = f"{v['scenario']} {v['requirement']}: {v['summary']}\nby hand: {truth.why}"
                 assert v["verdict"] in truth.verdicts, said

@@ -18,21 +18,11 @@ from drainproof.faults.exceptions import ExceptionFault
 from drainproof.target.manifest import load_target
 from drainproof.verdict import OUTCOMES
 
-from tests.reference_servers.kserve_truths import KSERVE, expected, truths
+from tests.reference_servers.environments import Environments, run_script
+from tests.reference_servers.truths import SERVERS, expected, truths
 
+KSERVE = SERVERS / "kserve"
 RELEASES = ["0.11.2", "0.13.1", "0.15.2", "0.21.0"]
-
-
-def run(script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Runs one of the two scripts to its end."""
-    return subprocess.run(
-        [str(KSERVE / script), *arguments],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
-    )
 
 
 # The manifests
@@ -94,7 +84,7 @@ SCENARIOS = [
 
 
 def test_truths_name_what_exists() -> None:
-    for truth in truths():
+    for truth in truths("kserve"):
         assert set(truth.releases) <= set(RELEASES), truth
         assert requirement.get(truth.requirement), truth
         assert set(truth.verdicts) <= set(OUTCOMES), truth
@@ -104,8 +94,10 @@ def test_truths_name_what_exists() -> None:
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_no_two_truths_contradict_each_other(release: str) -> None:
-    ids = sorted({truth.requirement for truth in truths()})
-    found = [expected(release=release, requirement=id, scenario=scenario) for id in ids for scenario in SCENARIOS]
+    ids = sorted({truth.requirement for truth in truths("kserve")})
+    found = [
+        expected("kserve", release=release, requirement=id, scenario=scenario) for id in ids for scenario in SCENARIOS
+    ]
     assert any(found)
 
 
@@ -136,68 +128,33 @@ def test_no_two_truths_contradict_each_other(release: str) -> None:
     ],
 )
 def test_the_promised_truths_are_among_them(release: str, scenario: str, id: str, verdict: str) -> None:
-    truth = expected(release=release, requirement=id, scenario=scenario)
+    truth = expected("kserve", release=release, requirement=id, scenario=scenario)
     assert truth is not None
     assert truth.verdicts == (verdict,)
 
 
 # The environment
 
-STUB = """#!/bin/sh
-# Stands for python3.11: notes what it is asked, makes the venv's python a copy of itself, fails to install on demand.
-echo "$*" >>"$STUB_LOG"
-if [ "$1 $2" = "-m venv" ]; then mkdir -p "$3/bin" && cp "$0" "$3/bin/python"; fi
-if [ "$1 $2 $3" = "-m pip install" ] && [ -n "$STUB_PIP_FAILS" ]; then echo "no network" >&2; exit 1; fi
-exit 0
-"""
-
-
-class Bench:
-    """The script `environment` with a stub for python3.11, in a cache folder of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.cache = folder / "cache"
-        self.log = folder / "log"
-        self.bin = folder / "bin"
-        self.bin.mkdir()
-        stub = self.bin / "python3.11"
-        stub.write_text(STUB)
-        stub.chmod(0o755)
-
-    def make(self, version: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Runs `environment`; what the stub was asked in this run is in `asked` afterwards."""
-        self.log.write_text("")
-        result = run(
-            "environment",
-            version,
-            PATH=f"{self.bin}:{os.environ['PATH']}",
-            DRAINPROOF_ENVIRONMENTS=str(self.cache),
-            STUB_LOG=str(self.log),
-            **environment,
-        )
-        self.asked = self.log.read_text()
-        return result
-
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
+def bench(tmp_path: Path) -> Environments:
+    return Environments("kserve", tmp_path)
 
 
 class TestEnvironment:
-    def test_it_prints_the_python_that_it_made(self, bench: Bench) -> None:
+    def test_it_prints_the_python_that_it_made(self, bench: Environments) -> None:
         result = bench.make("0.21.0")
         assert result.returncode == 0, result.stderr
         assert result.stdout == f"{bench.cache}/kserve-0.21.0/bin/python\n"
         assert "-m pip install" in bench.asked
 
-    def test_a_finished_one_is_used_again(self, bench: Bench) -> None:
+    def test_a_finished_one_is_used_again(self, bench: Environments) -> None:
         first = bench.make("0.21.0")
         again = bench.make("0.21.0")
         assert (again.returncode, again.stdout) == (0, first.stdout)
         assert "pip" not in bench.asked
 
-    def test_one_that_failed_half_way_is_made_anew(self, bench: Bench) -> None:
+    def test_one_that_failed_half_way_is_made_anew(self, bench: Environments) -> None:
         failed = bench.make("0.21.0", STUB_PIP_FAILS="1")
         assert failed.returncode != 0
         assert "no network" in failed.stderr
@@ -205,24 +162,24 @@ class TestEnvironment:
         assert bench.make("0.21.0").returncode == 0
         assert not (bench.cache / "kserve-0.21.0" / "debris").exists()
 
-    def test_one_from_other_requirements_is_made_anew(self, bench: Bench) -> None:
+    def test_one_from_other_requirements_is_made_anew(self, bench: Environments) -> None:
         bench.make("0.21.0")
         (bench.cache / "kserve-0.21.0" / "finished").write_text("kserve==0.21.0\n")
         assert bench.make("0.21.0").returncode == 0
         assert "-m pip install" in bench.asked
 
-    def test_one_whose_python_is_gone_is_made_anew(self, bench: Bench) -> None:
+    def test_one_whose_python_is_gone_is_made_anew(self, bench: Environments) -> None:
         bench.make("0.21.0")
         (bench.cache / "kserve-0.21.0" / "bin" / "python").unlink()
         assert bench.make("0.21.0").returncode == 0
         assert "-m pip install" in bench.asked
 
-    def test_a_release_without_a_tested_set_says_so(self, bench: Bench) -> None:
+    def test_a_release_without_a_tested_set_says_so(self, bench: Environments) -> None:
         result = bench.make("0.20.0")
         assert result.returncode == 0
         assert "No tested set of packages for KServe 0.20.0" in result.stderr
 
-    def test_no_python_3_11(self, bench: Bench) -> None:
+    def test_no_python_3_11(self, bench: Environments) -> None:
         (bench.bin / "python3.11").write_text("#!/bin/sh\nexit 127\n")
         result = bench.make("0.21.0")
         assert result.returncode == 1
@@ -230,7 +187,7 @@ class TestEnvironment:
 
     @pytest.mark.parametrize("arguments", [[], ["newest"], ["0.21.0", "0.13.1"], ["../0.21.0"]])
     def test_anything_but_a_release_is_explained(self, arguments: list[str], tmp_path: Path) -> None:
-        result = run("environment", *arguments, DRAINPROOF_ENVIRONMENTS=str(tmp_path))
+        result = run_script(KSERVE / "environment", *arguments, DRAINPROOF_ENVIRONMENTS=str(tmp_path))
         assert result.returncode == 2
         assert "usage:" in result.stderr
         assert list(tmp_path.iterdir()) == []
@@ -238,7 +195,7 @@ class TestEnvironment:
 
 class TestRun:
     def test_a_missing_environment_is_explained(self, tmp_path: Path) -> None:
-        result = run("run", "0.21.0", "--http_port", "1", DRAINPROOF_ENVIRONMENTS=str(tmp_path))
+        result = run_script(KSERVE / "run", "0.21.0", "--http_port", "1", DRAINPROOF_ENVIRONMENTS=str(tmp_path))
         assert result.returncode == 1
         assert "There is no environment for KServe 0.21.0" in result.stderr
         assert f"{KSERVE}/environment 0.21.0" in result.stderr

@@ -187,3 +187,42 @@ def test_what_a_supervisor_makes_of_the_end_of_its_worker(
     done = run(folder, report=tmp_path / "r", arguments=arguments, timeout=120)
     verdicts = {v["requirement"]: (v["verdict"], v["summary"]) for v in done.results["verdicts"]}
     assert verdicts["EXC-3"][0] == expected, done.output
+
+
+FRONT = """
+[start]
+command = [{command}]
+deadline = 5
+[health]
+readiness = "/ready"
+[[request]]
+path = "/predict"
+json = {{ token = "{{token}}" }}
+expect = {{ contains = "{{token}}" }}
+[policy]
+grace_period = 3
+"""
+WORKER = """
+import socket, time
+assert socket.AF_UNIX  # the front end, which sees Linux, listens on such a socket
+print("up", flush=True)
+time.sleep(600)
+"""
+BECOMES = "import os, sys; os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+"""A launcher in Python, which the shim is in, and which becomes the front end, which it is not in."""
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("launcher", ["", f'"-c", "{BECOMES}", '], ids=["itself", "by exec"])
+def test_a_front_end_that_does_not_see_windows_is_not_blamed_for_workers_that_do(tmp_path: Path, launcher: str) -> None:
+    folder = tmp_path / "t"
+    folder.mkdir()
+    front = (
+        f'"{{python}}", {launcher}"-I", "{SERVER.parents[1] / "foreign_front.py"}", "{{port}}", "{{folder}}/worker.py"'
+    )
+    (folder / "drainproof.toml").write_text(FRONT.format(command=front))
+    (folder / "worker.py").write_text(WORKER)
+    done = run(folder, report=tmp_path / "r", arguments=("-k", "TestStartAndCtrlC"), timeout=120)
+    verdicts = {v["verdict"]: v["summary"] for v in done.results["verdicts"]}
+    assert list(verdicts) == ["unsupported"], done.explain() + done.output
+    assert "Windows cannot be emulated in the process that serves" in verdicts["unsupported"]

@@ -19,6 +19,7 @@ from drainproof.errors import ExitedEarly, NeverReadyNeverExits, NotReadyInTime,
 from drainproof.load.attempt import Attempt, attempt
 from drainproof.load.plan import Protocol
 from drainproof.probes import health, sockets
+from drainproof.probes.processes import sample
 from drainproof.target.description import Target
 from drainproof.target.instance import Instance
 
@@ -59,15 +60,20 @@ def await_ready(*, target: Target, instance: Instance, record: Record) -> float:
         strangers = 0
         if not listening:
             listening = True
-            record("listening", pids=sorted(pids))
-        sample = look(target=target, instance=instance)
-        if not sample.positive:
-            last = f"{target.readiness} answered {sample.status or sample.failure}"
+            record(
+                "listening",
+                pids=sorted(pids),
+                own_pids={pid: instance.own_pid(pid) for pid in sorted(pids)},
+                command_lines={one.pid: list(one.cmdline) for one in sample(pids=pids)},
+            )
+        seen = look(target=target, instance=instance)
+        if not seen.positive:
+            last = f"{target.readiness} answered {seen.status or seen.failure}"
             continue
         first = not ready
         if first:
             ready = True
-            record("ready", t=sample.t, status=sample.status)
+            record("ready", t=seen.t, status=seen.status)
         outcome = predict(target=target, instance=instance, token=f"ready-{uuid.uuid4().hex[:12]}")
         if first:
             record("first_predict", **outcome.to_json())

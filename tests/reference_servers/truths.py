@@ -1,4 +1,4 @@
-"""Reads `reference_servers/kserve/truths.toml`: which verdicts agree with what was measured by hand."""
+"""Reads the `truths.toml` of a real server: which verdicts agree with what was measured on its releases by hand."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-KSERVE = Path(__file__).resolve().parents[2] / "reference_servers" / "kserve"
+SERVERS = Path(__file__).resolve().parents[2] / "reference_servers"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,15 +34,15 @@ class Truth:
 
 
 @cache
-def truths() -> tuple[Truth, ...]:
-    """All entries."""
-    entries = tomllib.loads((KSERVE / "truths.toml").read_text(encoding="utf-8"))["truth"]
+def truths(server: str) -> tuple[Truth, ...]:
+    """All entries of `reference_servers/SERVER/truths.toml`."""
+    entries = tomllib.loads((SERVERS / server / "truths.toml").read_text(encoding="utf-8"))["truth"]
     return tuple(Truth(**{key: tuple(v) if isinstance(v, list) else v for key, v in e.items()}) for e in entries)
 
 
-def expected(*, release: str, requirement: str, scenario: str) -> Truth | None:
+def expected(server: str, *, release: str, requirement: str, scenario: str) -> Truth | None:
     """What was measured of that verdict (None: nothing). Raises ValueError where two entries speak of it."""
-    found = [t for t in truths() if t.covers(release=release, requirement=requirement, scenario=scenario)]
+    found = [t for t in truths(server) if t.covers(release=release, requirement=requirement, scenario=scenario)]
     if len(found) > 1:
-        raise ValueError(f"two truths about {requirement} of {scenario} on {release}: {found}")
+        raise ValueError(f"two truths about {requirement} of {scenario} on {server} {release}: {found}")
     return found[0] if found else None
