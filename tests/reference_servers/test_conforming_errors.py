@@ -22,6 +22,7 @@ def raising(tmp: Path, place: str, error: str, *, workers: int = 1) -> Running:
     folder.mkdir()
     (tmp / "tmp").mkdir()
     manifest = (CONFORMING / "drainproof.toml").read_text()
+    manifest = manifest.replace('build = ".."', f'build = "{CONFORMING.parent}"')
     (folder / "drainproof.toml").write_text(manifest.replace('"server.py"', f'"{RAISING}"'))
     return Running(folder, tmp=tmp / "tmp", workers=workers, RAISES=f"{place} {error}")
 

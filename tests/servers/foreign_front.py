@@ -1,7 +1,7 @@
 """A front end that answers for a worker in Python, as servers do whose front end is another language.
 
-python -I foreign_front.py PORT WORKER: serves 500 until the program WORKER has written a line, and the token from then on. With
--I, drainproof's shim stays out of the front end, and is in the worker.
+python -I foreign_front.py PORT WORKER: serves 500 until the program WORKER has written a line, and the token from then
+on. With -I, drainproof's shim stays out of the front end, and is in the worker.
 """
 
 from __future__ import annotations
