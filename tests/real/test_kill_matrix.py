@@ -1,8 +1,8 @@
 """The oracle bites: every broken reference server fails exactly the requirements that it breaks.
 
 That conforming/ fails none is what test_busy and test_launch_modes show. Experiments wait more than they work, so
-several runs go side by side. A broken server goes through the scenarios that concern it; DRAINPROOF_WHOLE_MATRIX=1 sends
-all servers through all of them.
+several runs go side by side. A broken server goes through the scenarios that concern it; DRAINPROOF_WHOLE_MATRIX=1
+sends all servers through all of them.
 """
 
 from __future__ import annotations
