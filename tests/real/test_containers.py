@@ -6,12 +6,13 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -345,15 +346,18 @@ def test_the_engine_goes_away_and_comes_back(relay: Relay, tmp_path: Path, engin
         psutil.wait_procs([psutil.Process(reaper.pid)] if psutil.pid_exists(reaper.pid) else [], PATIENCE)
 
 
-def whole_run(tmp_path: Path, *arguments: str, **variables: str) -> subprocess.Popen[bytes]:
-    """A run of drainproof on the conforming server in a container."""
+def whole_run(tmp_path: Path, *arguments: str, before: Sequence[str] = (), **variables: str) -> subprocess.Popen[bytes]:
+    """A run of drainproof on the conforming server in a container; `before` is what the command is run by."""
     return subprocess.Popen(
-        pytest_command(
-            f"--target={SERVERS / 'conforming'}",
-            "--launch=container",
-            f"--report-dir={tmp_path / 'report'}",
-            *arguments,
-        ),
+        [
+            *before,
+            *pytest_command(
+                f"--target={SERVERS / 'conforming'}",
+                "--launch=container",
+                f"--report-dir={tmp_path / 'report'}",
+                *arguments,
+            ),
+        ],
         cwd=ROOT,
         env={**environment(), "TMPDIR": str(tmp_path), "COLUMNS": "400", **variables},
         stdout=subprocess.PIPE,
@@ -384,6 +388,28 @@ def test_a_run_whose_engine_goes_away_ends_by_itself_with_errors(
     relay.close()
     relay.start()
     eventually(lambda: not objects(engine, run.pid), "something is left in the engine")
+
+
+# -- who may see what --------------------------------------------------------------------------------------------------
+
+
+def test_without_the_rights_of_root_most_is_judged_and_the_rest_says_why_not(tmp_path: Path) -> None:
+    """A developer who may talk to the engine and is not root, while the server in the container is."""
+    setpriv = shutil.which("setpriv")
+    if setpriv is None or os.geteuid() != 0:
+        pytest.skip("takes setpriv and root, whose rights are given up")
+    drop = [setpriv, "--bounding-set=-all", "--inh-caps=-all"]
+    chosen = f"{STOP} and 1w or TestStopOfTheContainer and 1w or TestStart and 2w and not Method"
+    run = whole_run(tmp_path, "-k", chosen, before=drop)
+    text = run.communicate(timeout=600)[0].decode(errors="replace")
+    verdicts = json.loads((tmp_path / "report/results.json").read_text())["verdicts"]
+    by_verdict: dict[str, set[str]] = {}
+    for verdict in verdicts:
+        by_verdict.setdefault(verdict["verdict"], set()).add(verdict["requirement"])
+    assert set(by_verdict) == {"pass", "inconclusive"}, text
+    assert {"CONT-1", "DRAIN-1", "DRAIN-2", "EXIT-1", "EXIT-6"} <= by_verdict["pass"], text
+    assert by_verdict["inconclusive"] == {"START-1", "START-6"}, text
+    assert "only root, or the user whom the target runs as" in text
 
 
 # -- nothing is left ---------------------------------------------------------------------------------------------------
