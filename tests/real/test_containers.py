@@ -29,6 +29,7 @@ from drainproof.target.description import Target
 from drainproof.target.launcher import UNCHANGED, Changes
 from drainproof.target.ports import reserve
 
+from tests.real.dockerd import own_engine
 from tests.real.engine import require_engine
 from tests.real.relay import Relay
 from tests.real.runs import ROOT, SERVERS, environment, pytest_command
@@ -412,6 +413,34 @@ def test_without_the_rights_of_root_most_is_judged_and_the_rest_says_why_not(tmp
     assert "only root, or the user whom the target runs as" in text
 
 
+# -- engines of another kind -------------------------------------------------------------------------------------------
+
+
+def judged(tmp_path: Path, where: str) -> tuple[list[dict[str, Any]], str]:
+    """The verdicts on a stop under load and a stop of the container, with the engine at `where`."""
+    run = whole_run(tmp_path, "-k", STOP + " and 1w or TestStopOfTheContainer and 1w", DOCKER_HOST=where)
+    text = run.communicate(timeout=600)[0].decode(errors="replace")
+    assert run.returncode == pytest.ExitCode.TESTS_FAILED, text
+    assert "Traceback" not in text
+    return json.loads((tmp_path / "report/results.json").read_text())["verdicts"], text
+
+
+def test_behind_docker_proxy_nothing_is_said_about_what_clients_see(tmp_path: Path) -> None:
+    with own_engine(image=BASE, proxy=True) as where:
+        verdicts, text = judged(tmp_path, where)
+    assert {v["verdict"] for v in verdicts} == {"inconclusive"}, text
+    assert all("docker-proxy stands between the clients and the server" in v["summary"] for v in verdicts), text
+    assert all("--userland-proxy=false" in v["summary"] for v in verdicts)
+
+
+def test_an_engine_whose_processes_are_not_ours(tmp_path: Path) -> None:
+    """One in another PID namespace, whose pids mean nothing or somebody else here: as on another machine."""
+    with own_engine(image=BASE, before=["unshare", "--pid", "--mount-proc", "--fork"]) as where:
+        verdicts, text = judged(tmp_path, where)
+    assert {v["verdict"] for v in verdicts} == {"inconclusive"}, text
+    assert all(f"the Docker engine at {where} runs elsewhere" in v["summary"] for v in verdicts), text
+
+
 # -- nothing is left ---------------------------------------------------------------------------------------------------
 
 
@@ -427,7 +456,7 @@ def ours(marker: str) -> list[psutil.Process]:
 
 def nothing_is_left(engine: Any, pid: int, marker: str, tmp_path: Path) -> None:
     eventually(lambda: not objects(engine, pid), f"left in the engine: {objects(engine, pid)}")
-    eventually(lambda: not ours(marker), f"processes: {[p.info for p in ours(marker)]}")
+    eventually(lambda: not ours(marker), f"left of {marker}: {ours(marker)}")
     assert not list(tmp_path.glob("dp-*"))
     mounts = Path("/proc/self/mounts").read_text()
     assert str(tmp_path) not in mounts
