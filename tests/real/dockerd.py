@@ -40,6 +40,7 @@ def own_engine(*, image: str, proxy: bool = False, before: Sequence[str] = ()) -
                     *("dockerd", "--host", address, "--data-root", f"{folder}/data", "--exec-root", f"{folder}/exec"),
                     *("--pidfile", f"{folder}/pid", "--bridge", bridge, "--ip", "127.0.0.1"),
                     f"--userland-proxy={str(proxy).lower()}",
+                    "--iptables=false",  # a second engine would put its own rules in the place of the first one's
                 ],
                 stdout=log,
                 stderr=log,
