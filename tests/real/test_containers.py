@@ -32,7 +32,8 @@ from drainproof.target.ports import reserve
 from tests.real.dockerd import own_engine
 from tests.real.engine import require_engine
 from tests.real.relay import Relay
-from tests.real.runs import ROOT, SERVERS, environment, pytest_command
+from tests.real.runs import BROKEN, ROOT, SERVERS, environment, pytest_command
+from tests.real.runs import run as finished_run
 
 pytestmark = pytest.mark.real
 
@@ -369,6 +370,8 @@ def whole_run(tmp_path: Path, *arguments: str, before: Sequence[str] = (), **var
 
 SILENT = r"the Docker engine at .*engine\.sock (does not answer any more|stopped answering)"
 
+CORE = "(TestStopUnderLoad or TestSecondSignal) and SIGTERM and main and 1w"
+
 STOP = "TestStopUnderLoad and SIGTERM and main"
 
 
@@ -411,6 +414,33 @@ def test_without_the_rights_of_root_most_is_judged_and_the_rest_says_why_not(tmp
     assert {"CONT-1", "DRAIN-1", "DRAIN-2", "EXIT-1", "EXIT-6"} <= by_verdict["pass"], text
     assert by_verdict["inconclusive"] == {"START-1", "START-6"}, text
     assert "only root, or the user whom the target runs as" in text
+
+
+# -- as a process and in a container -----------------------------------------------------------------------------------
+
+ONLY_PROCESSES = {"EXIT-3", "EXIT-4"}
+"""The end of PID 1 is the end of all processes of a container, and what else is left goes with it."""
+
+
+@pytest.mark.parametrize("name", ["exits-1-on-sigterm", "truncates-answers-in-flight", "second-signal-kills"])
+def test_the_same_verdicts_as_a_process_and_in_a_container(name: str, tmp_path: Path) -> None:
+    server = BROKEN / name
+    manifest = (server / "drainproof.toml").read_text().replace('"../../', f'"{SERVERS}/')
+    command = next(line for line in manifest.splitlines() if line.startswith("command = "))
+    inside = command.replace('"{python}", "server.py"', f'"python3", "broken/{name}/server.py", "--host", "0.0.0.0"')
+    container = f'[container]\nbuild = "{SERVERS}"\nbuild_args = ["BASE"]\n{inside}\n\n[health]'
+    manifest = manifest.replace('"server.py"', f'"{server}/server.py"').replace("[health]", container, 1)
+    (tmp_path / "drainproof.toml").write_text(manifest)
+    found = {}
+    for mode in ("process", "container"):
+        outcome = finished_run(tmp_path, report=tmp_path / mode, arguments=[f"--launch={mode}", "-k", CORE])
+        judged = outcome.results["verdicts"]
+        assert judged and not outcome.by_requirement("error", "inconclusive"), outcome.explain()
+        found[mode] = {
+            (v["scenario"], v["check"]): v["verdict"] for v in judged if v["requirement"] not in ONLY_PROCESSES
+        }
+    assert found["process"] == found["container"]
+    assert "fail" in found["container"].values()
 
 
 # -- engines of another kind -------------------------------------------------------------------------------------------
