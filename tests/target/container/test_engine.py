@@ -114,7 +114,7 @@ def test_one_that_hangs_is_asked_once_and_not_for_long(monkeypatch, tmp_path):
 class Slow(http.server.BaseHTTPRequestHandler):
     """An engine that is there, and takes its time to count what it has."""
 
-    def do_GET(self) -> None:  # noqa: N802 - the name that the server looks for
+    def do_GET(self) -> None:
         self.client_address = ("", 0)
         if self.path.endswith("/info"):
             time.sleep(3 * engine.PING_TIMEOUT)
