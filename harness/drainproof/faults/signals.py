@@ -150,7 +150,7 @@ def because_of(
         return f"the kernel accepted {name} and dropped it: the main process is PID 1 and has no handler for it"
     how = {
         "handled": "has a handler for it (SigCgt)",
-        "awaited": "waits for it, as an init does (SigBlk)",
+        "awaited": "waits for signals, as an init does,",
         "default": "leaves it to the default action",
     }[disposition]
     end = "and ended" if exited else "and took it from the pending set"
