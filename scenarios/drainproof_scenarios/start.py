@@ -65,7 +65,7 @@ class TestStart:
 
     @requirement("START-6")
     def test_every_worker_serves(self, evidence: Evidence, facts: Facts) -> None:
-        """As many distinct processes own accepted connections as workers are declared."""
+        """As many distinct processes serve as workers are declared: own accepted connections, or answer behind a front."""
         servers = evidence.find("servers")
         if servers is None:
             raise Inconclusive("it never served")
