@@ -374,6 +374,8 @@ class _Run:
 
     def _serve(self, cleanup: ExitStack) -> None:
         """Waits until it serves, behind what it is to serve, and puts the load on it."""
+        if self.bench.streams and (why := self.bench.running.obscured) is not None:
+            raise Inconclusive(why)
         self._start_up()
         if self.behind is not None:
             self.progress("starting a second one, and the load balancer")
@@ -473,8 +475,6 @@ class _Run:
         bench = self.bench
         if not bench.streams:
             return
-        if (why := bench.running.obscured) is not None:
-            raise Inconclusive(why)
         policy = bench.target.policy
         longest = max((r.duration for r in bench.target.requests if r.duration != float("inf")), default=0.0)
         plan = Plan(

@@ -139,6 +139,8 @@ def others_are_untouched(evidence: Evidence, facts: Facts) -> None:
     if evidence.workers < 2:
         raise Unsupported("one worker: there are no others")
     proof = killing(evidence)
+    if len(proof["workers"]) < 2:
+        raise Inconclusive(f"{evidence.workers} workers are declared and one was found: there are no others")
     t, ports = float(proof["t"]), ports_of_victims(evidence)
     held = {port for ports in proof["held"].values() for port in ports} - ports
     on_others = evidence.requests.accepted().where(lambda j: j.record.port in held)

@@ -68,7 +68,7 @@ class TestStart:
         """As many distinct processes serve as workers are declared: own accepted connections, or answer behind a front."""
         servers = evidence.find("servers")
         if servers is None:
-            raise Inconclusive("it never served")
+            raise Inconclusive("which processes serve was not seen: it never served, or only root may look into them")
         pids = servers["pids"]
         facts(serving_processes=len(pids), declared_workers=servers["declared"], pids=pids)
         all_workers_serve(servers)

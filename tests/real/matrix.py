@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.real.runs import BROKEN, ROOT, SERVERS
+from tests.real.runs import BROKEN, ROOT
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -18,8 +18,8 @@ SCENARIOS = ROOT / "scenarios" / "drainproof_scenarios"
 
 
 def servers() -> list[Path]:
-    """conforming/ and every broken server, by their folders."""
-    return [SERVERS / "conforming", *sorted(path.parent for path in BROKEN.glob("*/drainproof.toml"))]
+    """Every broken server, by its folder."""
+    return sorted(path.parent for path in BROKEN.glob("*/drainproof.toml"))
 
 
 def declared(server: Path) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def declared(server: Path) -> dict[str, Any]:
 
 def expected_inconclusive(server: Path) -> set[str]:
     """The requirements that the defect of `server` keeps from being judged in some scenario."""
-    return set() if server.parent != BROKEN else set(declared(server).get("inconclusive", []))
+    return set(declared(server).get("inconclusive", []))
 
 
 def defect(server: Path) -> str:
@@ -39,8 +39,8 @@ def defect(server: Path) -> str:
 
 
 def expected_failures(server: Path) -> set[str]:
-    """The requirements that `server` must fail; empty for conforming/."""
-    return set() if server.parent != BROKEN else set(declared(server)["fails"])
+    """The requirements that `server` must fail."""
+    return set(declared(server)["fails"])
 
 
 def in_container(server: Path) -> bool:
@@ -49,21 +49,30 @@ def in_container(server: Path) -> bool:
     return "container" in manifest and "start" not in manifest
 
 
-CORE = ("start", "drain")
-"""The families of scenarios that every broken server goes through that is launched as a process.
+CORE = {
+    "START": ("start.Test", "drain.Test"),
+    "DRAIN": ("start.Test", "drain.Test"),
+    "EXIT": ("start.Test", "drain.Test"),
+}
+"""What every broken server goes through that is launched as a process, by the family of the requirement that it breaks.
 
-What is broken in a container is often the stop itself, and then nothing of the core can hold.
+What is broken in a container is often the stop itself, and then nothing of it can hold.
 """
 
+SHORT_CORE = ("start.TestStart", "drain.TestStopUnderLoad")
+"""The same for all other requirements: a start and a stop, which show that nothing else is broken for good."""
 
-def families(server: Path) -> list[str]:
-    """The families (modules) of scenarios for a broken server: the core, and all that judge what it breaks.
 
-    All families on all servers are more than an hour of work for two cores; DRAINPROOF_WHOLE_MATRIX=1 asks for them.
+def selected(server: Path) -> list[str]:
+    """The scenarios for a broken server, as words for `-k`: the core, and all families that judge what it breaks.
+
+    All scenarios on all servers are hours of work for two cores; DRAINPROOF_WHOLE_MATRIX=1 asks for them.
     """
     broken = expected_failures(server) | expected_inconclusive(server)
-    core = () if in_container(server) else CORE
-    return [name for name, judged in judged_by_family().items() if name in core or judged & broken]
+    core: set[str] = set()
+    for requirement in () if in_container(server) else broken:
+        core.update(CORE.get(requirement.partition("-")[0], SHORT_CORE))
+    return sorted({*core, *(f"{name}.Test" for name, judged in judged_by_family().items() if judged & broken)})
 
 
 def judged_by_family() -> dict[str, set[str]]:

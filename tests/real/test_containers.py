@@ -6,12 +6,13 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,11 @@ from drainproof.target.description import Target
 from drainproof.target.launcher import UNCHANGED, Changes
 from drainproof.target.ports import reserve
 
+from tests.real.dockerd import own_engine
 from tests.real.engine import require_engine
 from tests.real.relay import Relay
-from tests.real.runs import ROOT, SERVERS, environment, pytest_command
+from tests.real.runs import BROKEN, ROOT, SERVERS, environment, pytest_command
+from tests.real.runs import run as finished_run
 
 pytestmark = pytest.mark.real
 
@@ -345,15 +348,18 @@ def test_the_engine_goes_away_and_comes_back(relay: Relay, tmp_path: Path, engin
         psutil.wait_procs([psutil.Process(reaper.pid)] if psutil.pid_exists(reaper.pid) else [], PATIENCE)
 
 
-def whole_run(tmp_path: Path, *arguments: str, **variables: str) -> subprocess.Popen[bytes]:
-    """A run of drainproof on the conforming server in a container."""
+def whole_run(tmp_path: Path, *arguments: str, before: Sequence[str] = (), **variables: str) -> subprocess.Popen[bytes]:
+    """A run of drainproof on the conforming server in a container; `before` is what the command is run by."""
     return subprocess.Popen(
-        pytest_command(
-            f"--target={SERVERS / 'conforming'}",
-            "--launch=container",
-            f"--report-dir={tmp_path / 'report'}",
-            *arguments,
-        ),
+        [
+            *before,
+            *pytest_command(
+                f"--target={SERVERS / 'conforming'}",
+                "--launch=container",
+                f"--report-dir={tmp_path / 'report'}",
+                *arguments,
+            ),
+        ],
         cwd=ROOT,
         env={**environment(), "TMPDIR": str(tmp_path), "COLUMNS": "400", **variables},
         stdout=subprocess.PIPE,
@@ -363,6 +369,8 @@ def whole_run(tmp_path: Path, *arguments: str, **variables: str) -> subprocess.P
 
 
 SILENT = r"the Docker engine at .*engine\.sock (does not answer any more|stopped answering)"
+
+CORE = "(TestStopUnderLoad or TestSecondSignal) and SIGTERM and main and 1w"
 
 STOP = "TestStopUnderLoad and SIGTERM and main"
 
@@ -386,6 +394,83 @@ def test_a_run_whose_engine_goes_away_ends_by_itself_with_errors(
     eventually(lambda: not objects(engine, run.pid), "something is left in the engine")
 
 
+# -- who may see what --------------------------------------------------------------------------------------------------
+
+
+def test_without_the_rights_of_root_most_is_judged_and_the_rest_says_why_not(tmp_path: Path) -> None:
+    """A developer who may talk to the engine and is not root, while the server in the container is."""
+    setpriv = shutil.which("setpriv")
+    if setpriv is None or os.geteuid() != 0:
+        pytest.skip("takes setpriv and root, whose rights are given up")
+    drop = [setpriv, "--bounding-set=-all", "--inh-caps=-all"]
+    chosen = f"{STOP} and 1w or TestStopOfTheContainer and 1w or TestStart and 2w and not Method"
+    run = whole_run(tmp_path, "-k", chosen, before=drop)
+    text = run.communicate(timeout=600)[0].decode(errors="replace")
+    verdicts = json.loads((tmp_path / "report/results.json").read_text())["verdicts"]
+    by_verdict: dict[str, set[str]] = {}
+    for verdict in verdicts:
+        by_verdict.setdefault(verdict["verdict"], set()).add(verdict["requirement"])
+    assert set(by_verdict) == {"pass", "inconclusive"}, text
+    assert {"CONT-1", "DRAIN-1", "DRAIN-2", "EXIT-1", "EXIT-6"} <= by_verdict["pass"], text
+    assert by_verdict["inconclusive"] == {"START-1", "START-6"}, text
+    assert "only root, or the user whom the target runs as" in text
+
+
+# -- as a process and in a container -----------------------------------------------------------------------------------
+
+ONLY_PROCESSES = {"EXIT-3", "EXIT-4"}
+"""The end of PID 1 is the end of all processes of a container, and what else is left goes with it."""
+
+
+@pytest.mark.parametrize("name", ["exits-1-on-sigterm", "truncates-answers-in-flight", "second-signal-kills"])
+def test_the_same_verdicts_as_a_process_and_in_a_container(name: str, tmp_path: Path) -> None:
+    server = BROKEN / name
+    manifest = (server / "drainproof.toml").read_text().replace('"../../', f'"{SERVERS}/')
+    command = next(line for line in manifest.splitlines() if line.startswith("command = "))
+    inside = command.replace('"{python}", "server.py"', f'"python3", "broken/{name}/server.py", "--host", "0.0.0.0"')
+    container = f'[container]\nbuild = "{SERVERS}"\nbuild_args = ["BASE"]\n{inside}\n\n[health]'
+    manifest = manifest.replace('"server.py"', f'"{server}/server.py"').replace("[health]", container, 1)
+    (tmp_path / "drainproof.toml").write_text(manifest)
+    found = {}
+    for mode in ("process", "container"):
+        outcome = finished_run(tmp_path, report=tmp_path / mode, arguments=[f"--launch={mode}", "-k", CORE])
+        judged = outcome.results["verdicts"]
+        assert judged and not outcome.by_requirement("error", "inconclusive"), outcome.explain()
+        found[mode] = {
+            (v["scenario"], v["check"]): v["verdict"] for v in judged if v["requirement"] not in ONLY_PROCESSES
+        }
+    assert found["process"] == found["container"]
+    assert "fail" in found["container"].values()
+
+
+# -- engines of another kind -------------------------------------------------------------------------------------------
+
+
+def judged(tmp_path: Path, where: str) -> tuple[list[dict[str, Any]], str]:
+    """The verdicts on a stop under load and a stop of the container, with the engine at `where`."""
+    run = whole_run(tmp_path, "-k", STOP + " and 1w or TestStopOfTheContainer and 1w", DOCKER_HOST=where)
+    text = run.communicate(timeout=600)[0].decode(errors="replace")
+    assert run.returncode == pytest.ExitCode.TESTS_FAILED, text
+    assert "Traceback" not in text
+    return json.loads((tmp_path / "report/results.json").read_text())["verdicts"], text
+
+
+def test_behind_docker_proxy_nothing_is_said_about_what_clients_see(tmp_path: Path) -> None:
+    with own_engine(image=BASE, proxy=True) as where:
+        verdicts, text = judged(tmp_path, where)
+    assert {v["verdict"] for v in verdicts} == {"inconclusive"}, text
+    assert all("docker-proxy stands between the clients and the server" in v["summary"] for v in verdicts), text
+    assert all("--userland-proxy=false" in v["summary"] for v in verdicts)
+
+
+def test_an_engine_whose_processes_are_not_ours(tmp_path: Path) -> None:
+    """One in another PID namespace, whose pids mean nothing or somebody else here: as on another machine."""
+    with own_engine(image=BASE, before=["unshare", "--pid", "--mount-proc", "--fork"]) as where:
+        verdicts, text = judged(tmp_path, where)
+    assert {v["verdict"] for v in verdicts} == {"inconclusive"}, text
+    assert all(f"the Docker engine at {where} runs elsewhere" in v["summary"] for v in verdicts), text
+
+
 # -- nothing is left ---------------------------------------------------------------------------------------------------
 
 
@@ -401,7 +486,7 @@ def ours(marker: str) -> list[psutil.Process]:
 
 def nothing_is_left(engine: Any, pid: int, marker: str, tmp_path: Path) -> None:
     eventually(lambda: not objects(engine, pid), f"left in the engine: {objects(engine, pid)}")
-    eventually(lambda: not ours(marker), f"processes: {[p.info for p in ours(marker)]}")
+    eventually(lambda: not ours(marker), f"left of {marker}: {ours(marker)}")
     assert not list(tmp_path.glob("dp-*"))
     mounts = Path("/proc/self/mounts").read_text()
     assert str(tmp_path) not in mounts

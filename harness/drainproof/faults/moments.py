@@ -195,6 +195,14 @@ class ServersSeen:
     def wait(self, bench: Bench) -> None:
         """Looks at the owners of accepted connections again and again and records them as the event `servers`."""
         SteadyState().wait(bench)
+        answers_tell = bench.target.workers_are.pid is not None
+        if not answers_tell and not sockets.may_look_into(pid=bench.running.pid):
+            if bench.workers == 1:
+                return  # it is steady, and there is nobody else who would have to serve as well
+            raise Inconclusive(
+                "which process has which connection cannot be seen: only root, or the user whom the target runs as, "
+                "may look into its processes. Run drainproof as that user, or as root"
+            )
         self._look(bench)
         SteadyState().wait(bench)
 

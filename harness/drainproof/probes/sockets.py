@@ -100,7 +100,11 @@ class Namespace:
     for each number outside, the one inside. Everything here speaks of the numbers outside.
     """
 
-    def __init__(self, *, rows: Rows = socket_tables.rows, inside: Mapping[int, int] | None = None) -> None:
+    def __init__(
+        self, *, rows: Rows = socket_tables.rows, inside: Mapping[int, int] | None = None, own: bool = False
+    ) -> None:
+        self.own = own
+        """Whether the target has it for itself: then whoever listens in it is the target."""
         self._rows = rows
         self._inside = dict(inside or {})
         self._outside = {number: outside for outside, number in self._inside.items()}
@@ -168,6 +172,20 @@ def owners(*, inodes: Collection[int], pids: Iterable[int]) -> dict[int, set[int
             if link in wanted:
                 found[wanted[link]].add(pid)
     return found
+
+
+def may_look_into(*, pid: int) -> bool:
+    """Whether we may see which sockets a process holds. Where it runs as another user, only root may."""
+    folder = f"/proc/{pid}/fd"
+    try:
+        for name in os.listdir(folder):  # noqa: PTH208 - as below
+            os.readlink(f"{folder}/{name}")  # noqa: PTH115
+            return True
+    except PermissionError:
+        return False
+    except OSError:  # it is gone, which is another matter
+        return True
+    return True
 
 
 def open_files(*, pid: int) -> set[str]:

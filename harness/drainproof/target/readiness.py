@@ -95,7 +95,11 @@ def look(*, target: Target, instance: Instance) -> health.HealthSample:
 
 
 def owners_of_listener(instance: Instance, port: int) -> set[int] | None:
-    """The processes of the target that hold a listener on `port`; empty if only strangers do, None if nobody does."""
+    """The processes of the target that hold a listener on `port`; empty if only strangers do, None if nobody does.
+
+    Where the target has the network for itself, no stranger can, also where we may not look into its processes (we are
+    not root, and it is): then its main process stands for them.
+    """
     inodes = [listener.inode for listener in instance.sockets.listeners(ports=[port])]
     if not inodes:
         return None
@@ -103,7 +107,7 @@ def owners_of_listener(instance: Instance, port: int) -> set[int] | None:
     found = set().union(*owners.values())
     if not found and not instance.sockets.listeners(ports=[port]):  # closed between the two looks
         return None
-    return found
+    return found or ({instance.pid} if instance.sockets.own else set())
 
 
 def predict(*, target: Target, instance: Instance, token: str) -> Attempt:

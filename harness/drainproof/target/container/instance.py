@@ -74,7 +74,7 @@ class ContainerInstance:
         self.image = image
         self._network = ContainerSockets(pid=pid)
         self.sockets = Namespace(
-            rows=self._network.rows, inside={ports[port]: number for port, number in inside.items()}
+            rows=self._network.rows, inside={ports[port]: number for port, number in inside.items()}, own=True
         )
         self._engine = engine
         self._pidfd = pidfd
