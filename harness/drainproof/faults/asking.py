@@ -22,8 +22,8 @@ AT_ONCE = 8
 EVERY = 0.05
 """Seconds between the beginnings of two asks."""
 
-ANSWERS_WITHIN = 2.0
-"""Seconds that an ask waits for its answer."""
+ANSWERS_WITHIN = 6.0
+"""Seconds that an ask waits for its answer: the load has its requests in the same queue."""
 
 
 class Asking:
@@ -33,8 +33,8 @@ class Asking:
         self._bench, self._expression = bench, expression
         self._pool = ThreadPoolExecutor(AT_ONCE)
         self._begun, self._ended, self._due = 0, 0, 0.0
-        self.said: set[int] = set()
-        """The pids in the answers until now, as the target knows them."""
+        self.answers: list[int] = []
+        """The pids in the answers until now, as the target knows them, one for each answer."""
 
     def __enter__(self) -> Asking:
         return self
@@ -50,7 +50,7 @@ class Asking:
 
     def workers(self) -> set[int]:
         """Those who have answered until now and are processes of the target, by their pids outside of it."""
-        said = set(self.said)
+        said = set(self.answers)
         return {p.pid for p in self._bench.running.processes() if self._bench.running.own_pid(p.pid) in said}
 
     def _one(self) -> None:
@@ -64,7 +64,7 @@ class Asking:
         )
         pid = find_value(self._expression, answer.value)
         if isinstance(pid, int) and not isinstance(pid, bool):
-            self.said.add(pid)
+            self.answers.append(pid)
 
     def _end(self) -> None:
         self._ended += 1

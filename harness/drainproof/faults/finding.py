@@ -124,7 +124,7 @@ def _by_answers(bench: Bench, expression: str) -> FoundWorkers:
         while len(asking.workers()) < bench.workers and time.monotonic() < until:
             asking.ask()
             bench.running.wait_exit(until=time.monotonic() + 0.01)
-    found, said = sorted(asking.workers() - {bench.running.pid}), asking.said
+    found, said = sorted(asking.workers() - {bench.running.pid}), set(asking.answers)
     if not found:
         hint = f"the answers gave {sorted(said)}, which is nobody of the target's" if said else "no answer has one"
         raise Inconclusive(f"[workers] pid = {expression!r} leads to no worker: {hint}")

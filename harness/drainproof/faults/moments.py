@@ -231,6 +231,7 @@ class ServersSeen:
             command_lines=lines,
             paused=sorted(paused),
             might_serve=sorted(self._might_serve(bench, seen)) if not seen <= paused else [],
+            answers=None if asking is None else len(asking.answers),
         )
 
     def _see(self, bench: Bench, seen: set[int], asking: Asking | None) -> None:
