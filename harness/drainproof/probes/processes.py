@@ -15,7 +15,8 @@ from typing import Any, Literal
 
 Disposition = Literal["handled", "awaited", "default", "ignored"]
 """`awaited`: at its default and blocked, as inits have it, which wait for signals (`sigwait`, `signalfd`) and have no
-handlers. A blocked signal is kept for whoever takes it or unblocks it, also for PID 1, which loses others of this kind."""
+handlers. A blocked signal is kept for whoever takes it or unblocks it, also for PID 1, which loses others of this
+kind."""
 
 STATUS: dict[str, str] = {
     "R": "running",
