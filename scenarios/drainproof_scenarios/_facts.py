@@ -40,16 +40,24 @@ def no_debris(evidence: Evidence, facts: Facts, *, but: tuple[str, ...] = (), ma
         ended(evidence)
 
 
+TURNS = 8
+"""Answers per worker after which each of them has had its turn: chance leaves out one of two in 1 of 30,000 cases."""
+
+
 def all_workers_serve(servers: Mapping[str, Any]) -> None:
     """As many distinct processes were seen to serve as workers are declared. `servers`: the event of that name.
 
-    Inconclusive where another process could serve too, and those that were faster could not be paused to let it.
+    Inconclusive where another process could serve too, and those that were faster could not be paused to let it; and
+    where answers tell who serves, and too few came for each worker to have had its turn.
     """
     seen, declared = len(servers["pids"]), servers["declared"]
     might = servers.get("might_serve", [])
     said = f"{declared} workers are declared, {seen} distinct processes were seen to serve"
     if seen < declared and might:
         raise Inconclusive(f"{said}; {len(might)} more hold the listener, and may only never have been the first")
+    answers = servers.get("answers")
+    if seen < declared and answers is not None and answers < TURNS * declared:
+        raise Inconclusive(f"{said}; only {answers} answers came that tell who has given them")
     assert seen >= declared, said
 
 

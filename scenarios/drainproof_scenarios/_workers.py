@@ -295,8 +295,15 @@ def stops_trying(evidence: Evidence, facts: Facts, *, first: int = 0) -> None:
             f"it had made {made} attempts when the observation ended: [policy.restart] observe is "
             f"{restart.observe:g} s, and the limit lies beyond that"
         )
-    if made < allowed and not first:
+    if made < allowed and not first and not _time_is_over(evidence):
         raise Inconclusive(f"only {made} of {allowed} attempts were seen")
+
+
+def _time_is_over(evidence: Evidence) -> bool:
+    """Whether the last attempt failed after the declared limit in seconds, because workers took their time to fail."""
+    limit, made = evidence.policy.restart.max_seconds, successors(evidence)
+    failed = made[-1].died if made else None
+    return limit is not None and failed is not None and failed - last_death(evidence) > limit
 
 
 def tells_its_settings(evidence: Evidence, facts: Facts) -> None:

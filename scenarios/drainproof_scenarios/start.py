@@ -65,7 +65,7 @@ class TestStart:
 
     @requirement("START-6")
     def test_every_worker_serves(self, evidence: Evidence, facts: Facts) -> None:
-        """As many distinct processes own accepted connections as workers are declared."""
+        """As many distinct processes serve as workers are declared: own connections, or answer behind one that does."""
         servers = evidence.find("servers")
         if servers is None:
             raise Inconclusive("which processes serve was not seen: it never served, or only root may look into them")

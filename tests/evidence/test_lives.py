@@ -52,9 +52,10 @@ def test_delays(restart: Restart, delays: list[float]) -> None:
     ("restart", "most"),
     [
         (Restart(max_restarts=0), 0),
-        (Restart(schedule="doubling", first_delay=1, max_seconds=8), 3),  # 1 + 2 + 4, and 8 more would be too late
+        (Restart(schedule="doubling", first_delay=1, max_seconds=8), 4),  # failures after 0, 1, 3, 7 s, and after 15
+        (Restart(schedule="fibonacci", max_seconds=300), 12),  # the one after 232 s is the last in time
         (Restart(schedule="fibonacci", max_seconds=8, max_restarts=3), 3),
-        (Restart(schedule="constant", first_delay=0.5, max_seconds=2), 4),
+        (Restart(schedule="constant", first_delay=0.5, max_seconds=2), 5),
         (Restart(max_seconds=8), None),
         (Restart(schedule="doubling"), None),
     ],

@@ -64,3 +64,12 @@ def test_nobody_is_paused_whose_parent_takes_notice(tmp_path: Path) -> None:
     assert evidence.exit is not None
     with pytest.raises(Inconclusive, match="1 more hold the listener"):
         all_workers_serve(servers)
+
+
+def test_too_few_answers_leave_it_open_who_serves() -> None:
+    """Two workers behind a front, told by the answers: each of eight coming from the same one may be chance."""
+    servers = {"pids": [7], "declared": 2, "might_serve": [], "answers": 8}
+    with pytest.raises(Inconclusive, match="only 8 answers came"):
+        all_workers_serve(servers)
+    with pytest.raises(AssertionError, match="1 distinct processes"):
+        all_workers_serve({**servers, "answers": 16})

@@ -24,8 +24,10 @@ SIDE_BY_SIDE = int(os.environ.get("DRAINPROOF_SIDE_BY_SIDE", "6"))
 
 
 def selection(server: Path) -> list[str]:
-    """What is run: what concerns the server, or everything."""
-    return [] if os.environ.get("DRAINPROOF_WHOLE_MATRIX") else ["-k", " or ".join(selected(server))]
+    """What is run: what concerns the server, with signals to its main process, or everything."""
+    if os.environ.get("DRAINPROOF_WHOLE_MATRIX"):
+        return []
+    return ["-k", f"({' or '.join(selected(server))}) and not -group-"]
 
 
 @pytest.fixture(scope="module")

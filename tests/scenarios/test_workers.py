@@ -5,11 +5,13 @@ The reference servers' workers own the connections of clients; here the main pro
 
 from __future__ import annotations
 
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.real.runs import Run, judge, run
+from tests.real.runs import ROOT, Run, environment, judge, pytest_command, run
 
 SERVER = Path(__file__).resolve().parents[1] / "servers" / "front.py"
 
@@ -62,7 +64,7 @@ BY_ANSWERS = "pid = 'pid'"
 def target(
     folder: Path,
     *switches: str,
-    workers: int = 1,
+    workers: int | str = 1,
     schedule: str = "doubling",
     limit: int = 3,
     workers_are: str = BY_COMMAND,
@@ -189,3 +191,27 @@ def test_one_worker_that_nobody_names_makes_no_scenario(tmp_path: Path) -> None:
         folder, report=tmp_path / "r", arguments=("-k", "workers.Test or TestTakenPort or [http-1w]"), timeout=60
     )
     assert not any(v["scenario"].startswith("workers.") for v in done.results["verdicts"])
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("workers_are", [BY_COMMAND, BY_ANSWERS])
+@pytest.mark.parametrize(("really", "expected"), [(2, "pass"), (1, "fail")])
+def test_workers_behind_a_front_are_seen_to_serve(tmp_path: Path, workers_are: str, really: int, expected: str) -> None:
+    """The front owns all connections, so that it takes `[workers]` to see who serves."""
+    folder = target(tmp_path / "t", f"workers={really}", workers=2, workers_are=workers_are)
+    done = run(folder, report=tmp_path / "r", arguments=("-k", "test_every_worker_serves and 2w"), timeout=120)
+    assert verdicts(done)["START-6"][0] == expected, done.output
+    assert facts(done, "START-6")["serving_processes"] == really
+
+
+@pytest.mark.parametrize(
+    ("workers", "workers_are", "expected"),
+    [("1", BY_COMMAND, {"1w"}), ("[1, 2]", BY_COMMAND, {"1w", "2w"}), ("[1, 2]", "", {"2w"})],
+)
+def test_one_worker_is_supervised_where_it_is_named(
+    tmp_path: Path, workers: str, workers_are: str, expected: set[str]
+) -> None:
+    folder = target(tmp_path / "t", workers=workers, workers_are=workers_are)
+    command = pytest_command(f"--target={folder}", "--collect-only", "-q", "-k", "TestSupervisorDies")
+    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
+    assert set(re.findall(r"TestSupervisorDies::\S+\[(\d+w)\]", done.stdout)) == expected, done.stdout

@@ -14,11 +14,11 @@ serves by itself there is nobody to supervise. Successors of workers are told by
 from __future__ import annotations
 
 import time
-import uuid
 from dataclasses import dataclass
 from typing import Any
 
 from drainproof.errors import Inconclusive, Unsupported
+from drainproof.faults.asking import Asking
 from drainproof.faults.bench import Bench
 from drainproof.faults.moments import ServersSeen, SteadyState
 from drainproof.faults.reading import held_by
@@ -27,7 +27,6 @@ from drainproof.load.plan import Hold, Request
 from drainproof.probes.kin import Kin
 from drainproof.probes.processes import sample
 from drainproof.target.readiness import owners_of_listener
-from drainproof.target.values import find_value
 
 PATIENCE = 10.0
 """Seconds that the workers get to be all there."""
@@ -120,17 +119,12 @@ def _by_pattern(bench: Bench, pattern: str) -> FoundWorkers:
 
 
 def _by_answers(bench: Bench, expression: str) -> FoundWorkers:
-    request = bench.target.fast()
-    outside = {bench.running.own_pid(process.pid): process.pid for process in bench.running.processes()}
-    said: set[int] = set()
     until = time.monotonic() + PATIENCE
-    while len(said & set(outside)) < bench.workers and time.monotonic() < until:
-        token = f"who-{uuid.uuid4().hex[:12]}"
-        answer = fetch_json(request=request, host=bench.running.host, port=bench.ports[request.port], token=token)
-        pid = find_value(expression, answer.value)
-        if isinstance(pid, int) and not isinstance(pid, bool):
-            said.add(pid)
-    found = sorted(outside[pid] for pid in said if pid in outside and outside[pid] != bench.running.pid)
+    with Asking(bench, expression) as asking:
+        while len(asking.workers()) < bench.workers and time.monotonic() < until:
+            asking.ask()
+            bench.running.wait_exit(until=time.monotonic() + 0.01)
+    found, said = sorted(asking.workers() - {bench.running.pid}), set(asking.answers)
     if not found:
         hint = f"the answers gave {sorted(said)}, which is nobody of the target's" if said else "no answer has one"
         raise Inconclusive(f"[workers] pid = {expression!r} leads to no worker: {hint}")

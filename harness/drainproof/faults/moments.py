@@ -10,11 +10,13 @@ from dataclasses import dataclass
 import psutil
 
 from drainproof.errors import Inconclusive
+from drainproof.faults.asking import Asking
 from drainproof.faults.bench import Bench
 from drainproof.load.driver import Progress
 from drainproof.load.plan import WARM, WORTH_HOLDING, Closed, Hold, Idle, Once, SlowReader, SlowWriter, Steady, Stream
 from drainproof.probes import sockets
-from drainproof.probes.processes import signal_disposition
+from drainproof.probes.kin import Kin
+from drainproof.probes.processes import sample, signal_disposition
 from drainproof.recorder import MISSED
 from drainproof.target.main_kind import SHELLS
 from drainproof.target.readiness import owners_of_listener
@@ -163,12 +165,28 @@ def _alive(bench: Bench) -> list[psutil.Process]:
     return [process for process in bench.running.processes() if process.is_running()]
 
 
+def _of_the_declared_command(bench: Bench) -> set[int]:
+    """The living processes that `[workers] command` names; nobody where it is not declared."""
+    pattern = bench.target.workers_are.command
+    if pattern is None:
+        return set()
+    kin = Kin(main=bench.running.pid, pattern=pattern)
+    living = sample(pids=[process.pid for process in bench.running.processes()])
+    return {one.pid for one in living if kin.has(pid=one.pid, parent=one.ppid, exe=one.exe, cmdline=one.cmdline)}
+
+
 @dataclass(frozen=True, kw_only=True)
 class ServersSeen:
     """As soon as as many distinct processes have been seen to serve as workers are declared, or `patience` is over.
 
     A process serves when it owns the server's end of an accepted connection. Which worker accepts is up to the kernel,
-    so this takes many connections; the load must make new ones all the time.
+    so this takes many connections; the load must make new ones all the time. Where a process in front owns them all,
+    who serves behind it is known by what `[workers]` declares:
+
+    | the manifest has | who serves |
+    |---|---|
+    | `[workers] pid` | the processes whose pids answers give |
+    | `[workers] command` | of the owners those whose command line matches; where none does, all processes that match |
     """
 
     patience: float = 10.0
@@ -177,7 +195,8 @@ class ServersSeen:
     def wait(self, bench: Bench) -> None:
         """Looks at the owners of accepted connections again and again and records them as the event `servers`."""
         SteadyState().wait(bench)
-        if not sockets.may_look_into(pid=bench.running.pid):
+        answers_tell = bench.target.workers_are.pid is not None
+        if not answers_tell and not sockets.may_look_into(pid=bench.running.pid):
             if bench.workers == 1:
                 return  # it is steady, and there is nobody else who would have to serve as well
             raise Inconclusive(
@@ -191,12 +210,14 @@ class ServersSeen:
         begun = time.monotonic()
         seen: set[int] = set()
         paused: set[int] = set()
-        while len(seen) < bench.workers and time.monotonic() < begun + self.patience:
-            self._see(bench, seen)
-            if bench.running.wait_exit(until=time.monotonic() + 0.01) is not None:
-                break
-            if 0 < len(seen) < bench.workers and time.monotonic() > begun + UNEVEN:
-                paused |= self._let_the_others(bench, seen)
+        expression = bench.target.workers_are.pid
+        with Asking(bench, expression) if expression is not None else contextlib.nullcontext() as asking:
+            while len(seen) < bench.workers and time.monotonic() < begun + self.patience:
+                self._see(bench, seen, asking)
+                if bench.running.wait_exit(until=time.monotonic() + 0.01) is not None:
+                    break
+                if 0 < len(seen) < bench.workers and time.monotonic() > begun + UNEVEN:
+                    paused |= self._let_the_others(bench, seen, asking)
         bench.servers = set(seen)
         lines: dict[int, list[str]] = {}
         for process in _alive(bench):
@@ -210,17 +231,26 @@ class ServersSeen:
             command_lines=lines,
             paused=sorted(paused),
             might_serve=sorted(self._might_serve(bench, seen)) if not seen <= paused else [],
+            answers=None if asking is None else len(asking.answers),
         )
 
-    def _see(self, bench: Bench, seen: set[int]) -> None:
+    def _see(self, bench: Bench, seen: set[int], asking: Asking | None) -> None:
+        if asking is not None:
+            asking.ask()
+            seen |= asking.workers()
+            return
         inodes = [
             s.inode for s in bench.running.sockets.snapshot(port=bench.port).sockets.values() if s.accepted and s.inode
         ]
         pids = [process.pid for process in bench.running.processes()]
-        for owners in sockets.owners(inodes=inodes, pids=pids).values():
-            seen |= owners if len(owners) == 1 else set()
+        owned = sockets.owners(inodes=inodes, pids=pids).values()
+        found = {pid for owners in owned if len(owners) == 1 for pid in owners}
+        if found and bench.target.workers_are.command is not None:
+            workers = _of_the_declared_command(bench)
+            found = found & workers or workers
+        seen |= found
 
-    def _let_the_others(self, bench: Bench, seen: set[int]) -> set[int]:
+    def _let_the_others(self, bench: Bench, seen: set[int], asking: Asking | None) -> set[int]:
         """Stops the processes that were seen for a moment, so that new connections are for somebody else to accept.
 
         The kernel may wake the same one of several processes for as long as it keeps up, and nothing is wrong then.
@@ -236,7 +266,7 @@ class ServersSeen:
                             stopped.append(process)
             until = time.monotonic() + PAUSED
             while stopped and len(seen) < bench.workers and time.monotonic() < until:
-                self._see(bench, seen)
+                self._see(bench, seen, asking)
                 bench.running.wait_exit(until=time.monotonic() + 0.01)
         finally:
             for process in stopped:
@@ -246,8 +276,11 @@ class ServersSeen:
         return {process.pid for process in stopped}
 
     def _might_serve(self, bench: Bench, seen: set[int]) -> set[int]:
-        """Those that hold the listener and were not seen; a main process that has others serve for it is none."""
-        holders = owners_of_listener(bench.running, bench.port) or set()
+        """Those that hold the listener, or are workers by their command line, and were not seen.
+
+        A main process that has others serve for it is none.
+        """
+        holders = (owners_of_listener(bench.running, bench.port) or set()) | _of_the_declared_command(bench)
         return holders - seen - ({bench.running.pid} if bench.running.pid not in seen else set())
 
     def describe(self) -> str:

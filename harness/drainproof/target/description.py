@@ -154,10 +154,9 @@ class Target:
 
     @property
     def supervised(self) -> tuple[int, ...]:
-        """The counts of workers with which it has worker processes: several; or one, if that is declared."""
+        """The counts of workers with which it has worker processes: several; and one, if workers are declared."""
         named = self.workers_are.command is not None or self.workers_are.pid is not None
-        several = tuple(count for count in self.workers if count > 1)
-        return several or (self.workers if named else ())
+        return tuple(count for count in self.workers if count > 1 or named)
 
     def fast(self, protocol: Protocol = "http") -> Request:
         """The request of that protocol with the shortest duration (the first of equals). Streams do not count."""

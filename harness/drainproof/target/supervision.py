@@ -27,7 +27,11 @@ class Restart:
     max_restarts: int | None = None
     """So many attempts follow the first failure, if none of them succeeds; 0: none. None: no promise."""
     max_seconds: float | None = None
-    """No attempt begins later than so long after the first failure. None: no promise."""
+    """A failure that comes later than so long after the first one is followed by no attempt. None: no promise.
+
+    So the last attempt may begin later than that, by the delay before it. The rule is TorchServe's: the limit is looked
+    at when a worker has failed.
+    """
     tolerance: float = 0.25
     """The share of a delay by which an attempt may come earlier or later (jitter)."""
     recovery: float | None = None
@@ -68,11 +72,14 @@ class Restart:
         return self.max_restarts is not None or self.max_seconds is not None
 
     def most_attempts(self) -> int | None:
-        """How many attempts may follow a first failure; None where that is not bounded, or not by the schedule."""
+        """How many attempts may follow a first failure; None where that is not bounded, or not by the schedule.
+
+        By a limit in seconds they are most if each fails in the moment in which it begins.
+        """
         bounds = [] if self.max_restarts is None else [self.max_restarts]
         if self.max_seconds is not None and self.schedule is not None:
             spent = accumulate(self.delays(MANY))
-            bounds += [index for index, total in enumerate(spent) if total > self.max_seconds][:1]
+            bounds += [index + 1 for index, total in enumerate(spent) if total > self.max_seconds][:1]
         return min(bounds, default=None)
 
     def recovers_within(self, start_deadline: float) -> float:
