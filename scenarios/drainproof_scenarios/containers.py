@@ -50,11 +50,11 @@ class TestStopOfTheContainer:
             exit_after_s=rounded(evidence.exit_after),
             command=[*launch["entrypoint"], *launch["command"]],
         )
-        facts.summary(f"PID 1 ended {rounded(evidence.exit_after)} s after {fault['signal']}, {_explained(status)}")
         facts.details("\n".join([fault["main"]["note"], fault["because"], *evidence.output.tail(5)]))
         assert evidence.exit is not None, f"{fault['signal']} did not end it: {_why(fault)}"
         assert status != KILLED, f"it was ended by SIGKILL (status {KILLED}), and not by itself"
         _drain.exits_in_grace(evidence, facts)
+        facts.summary(f"PID 1 ended {rounded(evidence.exit_after)} s after {fault['signal']}, {_explained(status)}")
 
 
 KILLED = 137

@@ -6,14 +6,16 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 from drainproof.evidence.lives import Lives
+from drainproof.probes import births
 from drainproof.probes.births import BirthWatch
-from drainproof.probes.processes import ProcessSample
+from drainproof.probes.processes import ProcessSample, sample_one
 from drainproof.target.process import ProcessInstance, launch_command
 
 PARENT = """
@@ -98,3 +100,23 @@ def test_a_death_just_before_the_end_is_told(instance: ProcessInstance) -> None:
     watch.stop()
     (main,) = [life for life in timeline.lives.all if life.pid == instance.pid]
     assert main.died is not None
+
+
+def test_one_that_lets_go_of_its_program_at_its_end_is_still_what_it_was(
+    instance: ProcessInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: dict[int, int] = {}
+
+    def without_program_later(*, pid: int) -> ProcessSample | None:
+        looks[pid] = looks.get(pid, 0) + 1
+        sample = sample_one(pid=pid)
+        return sample if sample is None or looks[pid] < 3 else replace(sample, exe="")
+
+    monkeypatch.setattr(births, "sample_one", without_program_later)
+    timeline = Timeline()
+    watch = BirthWatch(instance=instance, record=timeline.record)
+    watch.start()
+    lives = timeline.wait_for(lambda lives: sum(life.died is not None for life in lives.all) >= 3)
+    watch.stop()
+    assert max(looks.values()) >= 3
+    assert all(life.exe for life in lives.all)

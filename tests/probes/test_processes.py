@@ -89,6 +89,13 @@ def test_dispositions(start: Start) -> None:
     assert {s: processes.signal_disposition(pid=child.pid, signum=s) for s in expected} == expected
 
 
+def test_a_signal_that_is_blocked_is_awaited_and_not_lost(start: Start) -> None:
+    """What tini does, and whoever uses sigwait or a signalfd: there is no handler to be seen."""
+    child = start("signal.pthread_sigmask(signal.SIG_BLOCK, {15, 1, 2}); signal.signal(1, signal.SIG_IGN)")
+    expected = {signal.SIGTERM: "awaited", signal.SIGHUP: "ignored", signal.SIGINT: "handled"}  # by Python itself
+    assert {s: processes.signal_disposition(pid=child.pid, signum=s) for s in expected} == expected
+
+
 def test_a_blocked_signal_is_pending_until_it_is_let_through(start: Start) -> None:
     child = start("signal.pthread_sigmask(signal.SIG_BLOCK, {15})")
     assert processes.blocked(pid=child.pid, signum=15)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
 from pathlib import Path
@@ -40,6 +41,35 @@ def test_the_conforming_server_passes(tmp_path: Path) -> None:
     killed = [found for scenario, found in facts.items() if "MemoryLimit" in scenario]
     assert len(killed) == 3
     assert all(found["oom_killed"] for found in killed), "the engine tells the same as the kernel"
+
+
+ENDS_WHEN_HELD_BACK = """\
+import glob, os, runpy, sys, threading, time
+
+def watch():
+    while True:
+        time.sleep(0.05)
+        for name in glob.glob("/sys/fs/cgroup/cpu*/cpu.stat") + glob.glob("/sys/fs/cgroup/cpu.stat"):
+            told = dict(line.split() for line in open(name))
+            if int(told.get("nr_throttled", 0)) > 7:
+                os._exit(3)
+
+threading.Thread(target=watch, daemon=True).start()
+sys.path.insert(0, "conforming")
+sys.argv[0] = "conforming/server.py"
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_a_server_that_does_not_survive_a_lack_of_time_is_told_so(tmp_path: Path) -> None:
+    """The kernel's account goes with the container, and what was held back in it shall not be forgotten."""
+    manifest = (SERVERS / "broken" / "hangs-after-a-pause" / "drainproof.toml").read_text()
+    manifest = manifest.replace('"../.."', f'"{SERVERS}"')
+    manifest = manifest.replace('"broken/hangs-after-a-pause/server.py"', f'"-c", {json.dumps(ENDS_WHEN_HELD_BACK)}')
+    (tmp_path / "drainproof.toml").write_text(manifest)
+    done = run(tmp_path, report=tmp_path / "report", arguments=["-k", "limits.TestThrottled"])
+    (verdict,) = done.results["verdicts"]
+    assert (verdict["verdict"], verdict["summary"]) == ("note", "it did not survive: it ended with status 3")
 
 
 def test_nothing_is_left_of_a_run_that_is_killed_while_the_container_is_paused(tmp_path: Path) -> None:

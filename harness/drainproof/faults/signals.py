@@ -148,6 +148,10 @@ def because_of(
         return f"the kernel accepted {name}; the main process ignores it (SigIgn)"
     if disposition == "default" and first and not exited:
         return f"the kernel accepted {name} and dropped it: the main process is PID 1 and has no handler for it"
-    how = "has a handler for it (SigCgt)" if disposition == "handled" else "leaves it to the default action"
+    how = {
+        "handled": "has a handler for it (SigCgt)",
+        "awaited": "waits for it, as an init does (SigBlk)",
+        "default": "leaves it to the default action",
+    }[disposition]
     end = "and ended" if exited else "and took it from the pending set"
     return f"{name} was sent; the main process {how} {end}"

@@ -205,6 +205,8 @@ class BirthWatch:
         sample = sample_one(pid=known.sample.pid)
         if sample is None or not sample.cmdline:  # gone, or a zombie: its end is about to be told
             return
+        if known.sample.exe and not sample.exe:  # it is about to end: its program is let go of before its arguments
+            return
         changed = (sample.exe, sample.cmdline) != (known.sample.exe, known.sample.cmdline)
         known.sample = sample
         if changed:

@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-Disposition = Literal["handled", "default", "ignored"]
+Disposition = Literal["handled", "awaited", "default", "ignored"]
+"""`awaited`: at its default and blocked, as inits have it, which wait for signals (`sigwait`, `signalfd`) and have no
+handlers. A blocked signal is kept for whoever takes it or unblocks it, also for PID 1, which loses others of this
+kind."""
 
 STATUS: dict[str, str] = {
     "R": "running",
@@ -121,7 +124,9 @@ class SignalState:
         """What the process has set for this signal. SIGKILL and SIGSTOP are always `default`."""
         if signum in self.handled:
             return "handled"
-        return "ignored" if signum in self.ignored else "default"
+        if signum in self.ignored:
+            return "ignored"
+        return "awaited" if signum in self.blocked else "default"
 
     def to_json(self) -> dict[str, list[int]]:
         """JSON values: sorted signal numbers."""
@@ -153,7 +158,7 @@ def signal_state(*, pid: int) -> SignalState:
 
 
 def signal_disposition(*, pid: int, signum: int) -> Disposition:
-    """Whether a process handles this signal, ignores it, or leaves it at its default. Raises ProcessLookupError."""
+    """What a process has set for this signal. Raises ProcessLookupError where it is gone."""
     return signal_state(pid=pid).disposition(signum)
 
 

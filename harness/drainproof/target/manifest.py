@@ -1,6 +1,7 @@
 """From a manifest to a `Target`: finds the file, reads it, resolves what it leaves out.
 
-The rules are in `manifest_values` (each value) and `manifest_models` (the sections); `mistakes` tells what is wrong.
+The rules are in `manifest_values` (each value), `manifest_models` (the whole) and a module for each larger section;
+`mistakes` tells what is wrong.
 """
 
 from __future__ import annotations
@@ -32,22 +33,18 @@ from drainproof.target.description import (
     Target,
 )
 from drainproof.target.manifest_grpc import message_text
-from drainproof.target.manifest_models import (
+from drainproof.target.manifest_models import LoadFailure, Manifest, OwnFailPointTable, Windows, WorkersTable
+from drainproof.target.manifest_pods import read_pod
+from drainproof.target.manifest_policy import PolicyTable
+from drainproof.target.manifest_requests import (
     Fatal,
-    LoadFailure,
-    Manifest,
-    OwnFailPointTable,
-    PolicyTable,
     RequestTable,
-    Windows,
-    WorkersTable,
     fatal_name,
     request_method,
     request_name,
     request_path,
     request_port,
 )
-from drainproof.target.manifest_pods import read_pod
 from drainproof.target.manifest_systemd import started
 from drainproof.target.mistakes import Mistake, dotted, report, show, translate
 from drainproof.target.modes import MODES, LaunchMode

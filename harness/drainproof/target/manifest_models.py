@@ -15,67 +15,38 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from drainproof.load import inference
-from drainproof.load.answer import GRPC_CODES
 from drainproof.nearest import nearest
 from drainproof.target import placeholders
 from drainproof.target.description import Policy
 from drainproof.target.manifest_container import ContainerTable
-from drainproof.target.manifest_grpc import Base64, ModelInfer, grpc_keys, grpc_mistakes, message_bytes
 from drainproof.target.manifest_pods import KubernetesTable, PodTable, pod_mistakes
-from drainproof.target.manifest_section import Found, Section, complain
+from drainproof.target.manifest_policy import PolicyTable
+from drainproof.target.manifest_requests import Fatal, RequestTable, fatal_name, request_name, request_port
+from drainproof.target.manifest_section import Found, Section, complain, no_repeats
 from drainproof.target.manifest_systemd import SystemdTable, start_mistakes, started
 from drainproof.target.manifest_values import (
-    TOKEN,
     Argument,
     Arguments,
-    Contained,
     Count,
-    Delay,
-    Duration,
     ExceptionName,
-    ExitCodes,
-    ExitSignalName,
     Expression,
     FailPointSite,
-    Headers,
     Json,
-    MessageCount,
-    Method,
     Name,
     PackageName,
     Pattern,
     PortName,
     Probability,
-    ProtocolName,
-    RequestPath,
-    Restarts,
-    RpcName,
     ScenarioName,
-    ScheduleName,
     Seconds,
-    SecondSignal,
-    Share,
     Shots,
-    SignalName,
-    StartupFailure,
-    Statuses,
-    Streams,
-    Text,
     TokenPattern,
-    Truth,
     UrlPath,
     Variables,
     WorkerCounts,
 )
 from drainproof.target.mistakes import Location, wrong, wrong_at
-from drainproof.target.modes import MODES, LaunchMode
-from drainproof.target.windows import BREAK, SAYS_LIMITED
-
-
-def _no_repeats(values: list[str]) -> list[str]:
-    complain([((i,), "named twice") for i, value in enumerate(values) if value in values[:i]])
-    return values
+from drainproof.target.windows import SAYS_LIMITED
 
 
 def _placeholder_mistake(template: str, ports: Iterable[str]) -> str | None:
@@ -112,7 +83,7 @@ class Start(Section):
     cwd: Argument = "."
     env: Variables = {}
     deadline: Seconds = 30.0
-    ports: Annotated[list[PortName], AfterValidator(_no_repeats)] = ["http"]
+    ports: Annotated[list[PortName], AfterValidator(no_repeats)] = ["http"]
     workers: WorkerCounts = (1,)
 
     @model_validator(mode="after")
@@ -168,211 +139,6 @@ class Health(Section):
     liveness: UrlPath | None = None
 
 
-class Expect(Section):
-    """`expect`: the answer that counts as right."""
-
-    status: Statuses | None = None
-    contains: Contained | None = None
-    json_value: Json = Field(default=None, alias="json")
-    messages: MessageCount | None = None
-
-
-class RequestTable(Section):
-    """`[[request]]`: one kind of request."""
-
-    name: Name | None = None
-    protocol: ProtocolName = "http"
-    method: Method | None = None
-    path: RequestPath | None = Field(default=None, description='the path of the request, such as "/predict"')
-    headers: Headers = {}
-    json_value: Json = Field(default=None, alias="json")
-    body: Text | None = None
-    expect: Expect = Expect()
-    duration: Duration = 0.0
-    safe_to_repeat: Truth = True
-    stream: Truth = False
-    rpc: RpcName | None = None
-    port: PortName | None = None
-    message: Text | None = None
-    message_base64: Base64 | None = None
-    message_file: Argument | None = None
-    model_infer: ModelInfer | None = None
-
-    @property
-    def is_grpc(self) -> bool:
-        """Whether it goes to a gRPC method."""
-        return self.protocol == "grpc"
-
-    @property
-    def has_json(self) -> bool:
-        """Whether `json` was given."""
-        return "json_value" in self.model_fields_set
-
-    @model_validator(mode="after")
-    def _check(self, info: ValidationInfo) -> RequestTable:
-        folder: Path = info.context["folder"] if info.context else Path()
-        found = grpc_mistakes(self, folder) if self.is_grpc else self._http_mistakes()
-        found += self._mixed_up() + self._status_mistakes()
-        names = [name.lower() for name in self.headers]
-        found += [
-            (("headers", name), "the same header twice (their case does not count)")
-            for i, name in enumerate(self.headers)
-            if name.lower() in names[:i]
-        ]
-        found += self._token_mistakes(folder) if not found else []
-        complain(found)
-        return self
-
-    def _http_mistakes(self) -> Found:
-        found: Found = []
-        if self.path is None:
-            found.append((("path",), 'missing; expected the path of the request, such as "/predict"'))
-        if self.has_json and self.body is not None:
-            found.append((("body",), "there is json already; a request has one of them"))
-        return found
-
-    def _mixed_up(self) -> Found:
-        """Keys of one protocol in a request of the other."""
-        if self.is_grpc:
-            given = [name for name in ("method", "path", "body") if getattr(self, name) is not None]
-            given += ["json"] if self.has_json else []
-            other = {"method": "rpc", "path": "rpc"}
-            text = 'a gRPC request (protocol = "grpc") has no {}; it has {}'
-            found: Found = [((name,), text.format(name, other.get(name, "message or model_infer"))) for name in given]
-            if "json_value" in self.expect.model_fields_set:
-                found.append((("expect", "json"), "a gRPC message is no JSON; expect.contains looks at its bytes"))
-            return found
-        found = [((name,), f'only a gRPC request has {name}: add protocol = "grpc"') for name in grpc_keys(self)]
-        if self.expect.messages is not None:
-            found.append((("expect", "messages"), 'only a gRPC stream has messages to count: protocol = "grpc"'))
-        return found
-
-    def _status_mistakes(self) -> Found:
-        found: Found = []
-        if self.is_grpc and self.expect.messages is not None and not self.stream:
-            found.append((("expect", "messages"), "only a stream has several: add stream = true"))
-        for each in self.expect.status or ():
-            if self.is_grpc and each not in GRPC_CODES:
-                found.append((("expect", "status"), 'expected names of gRPC status codes here, such as "OK"'))
-            elif not self.is_grpc and each in GRPC_CODES:
-                found.append((("expect", "status"), 'expected HTTP statuses here; names are for protocol = "grpc"'))
-        return found[:2]
-
-    def _token_mistakes(self, folder: Path) -> Found:
-        if self.is_grpc:
-            sent = [*self.headers.values(), message_bytes(self, folder).decode(errors="replace")]
-            where = "message or headers"
-        else:
-            sent = [self.path or "", *self.headers.values(), self.body or "", json.dumps(self.json_value)]
-            where = "path, headers, json or body"
-        if any(TOKEN in text for text in sent):
-            return []
-        found: Found = []
-        hint = f"the request has no {TOKEN} in its {where}, so its answer cannot have it"
-        if TOKEN in (self.expect.contains or ""):
-            found.append((("expect", "contains"), hint))
-        if TOKEN in json.dumps(self.expect.json_value):
-            found.append((("expect", "json"), hint))
-        return found
-
-
-class PolicyChange(Section):
-    """`[policy.container]` and the like: what the target promises in one launch mode, where that is something else."""
-
-    grace_period: Seconds = 30.0
-    settle_time: Seconds = 3.0
-    stop_signals: Annotated[list[SignalName], AfterValidator(_no_repeats)] = []
-    exit_codes: dict[ExitSignalName, ExitCodes] = {}
-    second_signal: dict[SignalName, SecondSignal] = {}
-
-
-class SystemdPolicy(Section):
-    """`[policy.systemd]`. Stop signal and grace period are the unit's own: KillSignal= and TimeoutStopSec=."""
-
-    settle_time: Seconds = 3.0
-    exit_codes: ExitCodes | None = None
-    second_signal: SecondSignal | None = None
-
-
-class RestartTable(Section):
-    """`[policy.restart]`: what becomes of a worker that has died."""
-
-    schedule: ScheduleName | None = None
-    first_delay: Delay = 1.0
-    longest_delay: Seconds | None = None
-    max_restarts: Restarts | None = None
-    max_seconds: Seconds | None = None
-    tolerance: Share = 0.25
-    recovery: Seconds | None = None
-    answer_within: Seconds = 10.0
-    observe: Seconds = 60.0
-
-    @model_validator(mode="after")
-    def _check(self) -> RestartTable:
-        given = self.model_fields_set
-        found: Found = []
-        if self.schedule is None:
-            text = 'there is no schedule that it belongs to; add one, such as schedule = "doubling"'
-            found += [((key,), text) for key in ("first_delay", "longest_delay", "tolerance") if key in given]
-        elif isinstance(self.schedule, tuple) and "first_delay" in given:
-            found.append((("first_delay",), "the schedule is a list, which names its first delay already"))
-        if self.longest_delay is not None and self.longest_delay < self.first_delay and not found:
-            found.append((("longest_delay",), f"expected no less than first_delay, which is {self.first_delay:g} s"))
-        complain(found)
-        return self
-
-
-class PolicyTable(Section):
-    """`[policy]`: what the target promises."""
-
-    grace_period: Seconds | None = None
-    settle_time: Seconds = 3.0
-    stop_signals: Annotated[list[SignalName], AfterValidator(_no_repeats)] = ["SIGTERM", "SIGINT"]
-    exit_codes: dict[ExitSignalName, ExitCodes] = {}
-    second_signal: dict[SignalName, SecondSignal] = {}
-    startup_failure: StartupFailure = "exits"
-    streams: Streams = "complete"
-    restart: RestartTable = RestartTable()
-    process: PolicyChange | None = None
-    container: PolicyChange | None = None
-    systemd: SystemdPolicy | None = None
-
-    def in_mode(self, mode: LaunchMode) -> PolicyTable:
-        """The policy of one launch mode: what is declared for it in place of what is declared for all."""
-        change = self.process if mode == "process" else self.container if mode == "container" else None
-        if change is None:
-            return self
-        return self.model_copy(
-            update={
-                **change.model_dump(exclude_unset=True),
-                "exit_codes": {**self.exit_codes, **change.exit_codes},
-                "second_signal": {**self.second_signal, **change.second_signal},
-            }
-        )
-
-    @model_validator(mode="after")
-    def _check(self) -> PolicyTable:
-        found = _signal_mistakes(self)
-        for mode in MODES:
-            if mode != "systemd" and getattr(self, mode) is not None:
-                found += [((mode, *place), text) for place, text in _signal_mistakes(self.in_mode(mode))]
-        complain(found)
-        return self
-
-
-def _signal_mistakes(policy: PolicyTable) -> Found:
-    """What a policy says of signals that are no stop signals."""
-    found: Found = []
-    if not policy.stop_signals:
-        found.append((("stop_signals",), 'expected at least one signal, such as "SIGTERM"'))
-    for key, table in (("exit_codes", policy.exit_codes), ("second_signal", policy.second_signal)):
-        for name in table:
-            if name not in (*policy.stop_signals, BREAK):
-                text = f"{name} is not a stop signal of this target; those are {', '.join(policy.stop_signals)}"
-                found.append(((key, name), text + " (policy.stop_signals)"))
-    return found
-
-
 class LoadFailure(Section):
     """`[provoke.load_failure]`: a start at which the model cannot be loaded."""
 
@@ -389,13 +155,6 @@ class LoadFailure(Section):
 
 class WorkerFailure(LoadFailure):
     """`[provoke.worker_failure]`: a start at which no worker can load its model."""
-
-
-class Fatal(RequestTable):
-    """`[provoke.fatal]`: a request that the server dies of."""
-
-    env: Variables = {}
-    args: Arguments = []
 
 
 class Provoke(Section):
@@ -667,30 +426,3 @@ class Manifest(Section):
                 )
                 found += [(("provoke", key, *place), text) for place, text in wrong_ones]
         return found
-
-
-def request_method(request: RequestTable) -> str:
-    """The declared method; GET without a body and POST with one where none is declared; "gRPC" for such a request."""
-    if request.is_grpc:
-        return "gRPC"
-    return request.method or ("POST" if request.has_json or request.body is not None else "GET")
-
-
-def request_name(request: RequestTable) -> str:
-    """The declared name, or method and path."""
-    return request.name or f"{request_method(request)} {request_path(request)}"
-
-
-def request_path(request: RequestTable) -> str:
-    """The path; of a gRPC request the method that it calls."""
-    return (request.rpc or inference.METHOD) if request.is_grpc else (request.path or "")
-
-
-def request_port(request: RequestTable) -> str:
-    """The name of the port that it goes to."""
-    return (request.port or "grpc") if request.is_grpc else "http"
-
-
-def fatal_name(fatal: Fatal) -> str:
-    """The declared name, or "fatal"."""
-    return fatal.name or "fatal"

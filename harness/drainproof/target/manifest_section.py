@@ -20,3 +20,9 @@ class Section(BaseModel):
     """A table whose keys are all known."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+def no_repeats(values: list[str]) -> list[str]:
+    """Complains about a value that is there twice."""
+    complain([((i,), "named twice") for i, value in enumerate(values) if value in values[:i]])
+    return values

@@ -85,7 +85,8 @@ class Engine:
 
 
 def thing(name, session=None):
-    return {"Id": name, "Name": name, "Labels": None if session is None else {labels.SESSION: session}}
+    found = None if session is None else {labels.OWNER: "", labels.SESSION: session}
+    return {"Id": name, "Name": name, "Labels": found}
 
 
 def test_only_what_is_wanted_is_removed_and_one_failure_stops_nothing():
@@ -98,6 +99,13 @@ def test_only_what_is_wanted_is_removed_and_one_failure_stops_nothing():
     removed = labels.remove(engine, which=lambda found: found.get(labels.SESSION) == "a")
     assert removed == ["container mine", "network n", "volume v", "image i"]
     assert engine.gone == ["mine", "n", "v", "i"]
+
+
+def test_a_layer_of_a_build_that_was_broken_off_has_an_owner_and_no_session():
+    """The engine sets labels one by one, in the order of their names, each in a layer of its own."""
+    assert min(labels.OWNER, labels.SESSION) == labels.OWNER
+    engine = Engine(image=[{"Id": "layer", "Labels": {labels.OWNER: "dead"}}])
+    assert labels.remove(engine, which=lambda found: found.get(labels.OWNER) == "dead") == ["image layer"]
 
 
 def test_nothing_to_remove():

@@ -48,8 +48,11 @@ def remove(client: Any, *, which: Callable[[dict[str, str]], bool]) -> list[str]
     In this order, since each may use the next. What goes away by itself meanwhile is no trouble: other sessions end
     while this one looks. So the engine's lists are asked, and not the SDK's, which inspect each object and raise for
     one that is gone.
+
+    Asked for by the owner: a build sets one label after the other, in that order, each in a layer of its own, and one
+    that is broken off may leave a layer with the first label alone.
     """
-    api, filters = client.api, {"label": SESSION}
+    api, filters = client.api, {"label": OWNER}
     kinds: list[tuple[str, str, Any, Callable[[str], Any]]] = [
         (
             "container",
