@@ -177,6 +177,19 @@ def test_attempts_at_a_start_that_never_succeeds_are_counted(
 
 
 @pytest.mark.real
+@pytest.mark.parametrize(("real", "expected"), [("seconds=1.5", "pass"), ("limit=6", "fail")])
+def test_a_limit_in_seconds_is_held_against_the_failures(tmp_path: Path, real: str, expected: str) -> None:
+    """Failures after 0, 0.3 and 0.9 s are each followed by an attempt; the last one comes later than after 1.5 s."""
+    folder = target(tmp_path / "t", "limit=99", real, limit=99)
+    manifest = folder / "drainproof.toml"
+    text = manifest.read_text().replace("max_restarts = 99", "max_seconds = 1.5").replace(', "limit=99"]', "]")
+    manifest.write_text(text)
+    done = run(folder, report=tmp_path / "r", arguments=("-k", "TestNoWorkerEverLoads"), timeout=180)
+    assert verdicts(done)["WORK-5"][0] == expected, done.output
+    assert facts(done, "WORK-5")["most_attempts"] == 1 + 3
+
+
+@pytest.mark.real
 def test_a_server_without_workers_is_unsupported(tmp_path: Path) -> None:
     """It says that it has two, and its main process does everything itself."""
     folder = target(tmp_path / "t", workers=2, workers_are="")

@@ -4,6 +4,7 @@ python front.py PORT [switch ...]        what a supervisor may do well or badly,
     workers=N      (1)
     first=SECONDS  (0.3) the first delay; doubled with each failure in a row
     limit=N        (3) restarts
+    seconds=N      no restart after a failure that comes later than so long after the first one
     fibonacci      delays of 1, 1, 2, 3, 5 times the first one
     constant       the same delay each time
     hangs          nobody answers what was on a dead worker, or comes while there is none
@@ -24,6 +25,7 @@ import time
 SWITCHES = sys.argv[2:]
 VALUES = dict(each.split("=") for each in SWITCHES if "=" in each)
 FIRST, LIMIT, COUNT = float(VALUES.get("first", 0.3)), int(VALUES.get("limit", 3)), int(VALUES.get("workers", 1))
+SECONDS = float(VALUES.get("seconds", "inf"))
 
 
 def say(text: str) -> None:
@@ -49,6 +51,7 @@ class Place:
     def __init__(self) -> None:
         self.up = False
         self.failures = 0
+        self.first_failure = 0.0
 
     def delay(self) -> float:
         if "constant" in SWITCHES:
@@ -71,7 +74,8 @@ class Place:
             self.up = False
             await process.wait()
             self.failures += 1
-            if self.failures > LIMIT:
+            self.first_failure = time.monotonic() if self.failures == 1 else self.first_failure
+            if self.failures > LIMIT or time.monotonic() - self.first_failure > SECONDS:
                 return
             await asyncio.sleep(self.delay())
 
