@@ -8,16 +8,18 @@ from pathlib import Path
 import pytest
 from drainproof.errors import Inconclusive
 from drainproof.evidence import Evidence
+from drainproof.faults.bench import Injection
+from drainproof.faults.moments import ServersSeen
 from drainproof.laboratory import Laboratory
 from drainproof.load.plan import Expectation, Request
-from drainproof.scenario import UntilGone, signal, steady, when_every_worker_served
+from drainproof.scenario import UntilGone, signal, steady
 from drainproof.target.description import Policy, Target
 from drainproof_scenarios._facts import all_workers_serve
 
 SERVER = Path(__file__).with_name("uneven_server.py")
 
 
-def run(tmp_path: Path, *switches: str) -> Evidence:
+def run(tmp_path: Path, *switches: str, patience: float = 10.0) -> Evidence:
     request = Request(
         name="echo",
         method="POST",
@@ -42,7 +44,7 @@ def run(tmp_path: Path, *switches: str) -> Evidence:
     with Laboratory(target=target, folder=tmp_path, progress=lambda text: None) as laboratory:
         return laboratory.experiment(scenario="x", title="x").run(
             load=[steady(rate=10, connections="new")],
-            faults=[when_every_worker_served(signal("SIGTERM"))],
+            faults=[Injection(moment=ServersSeen(patience=patience), fault=signal("SIGTERM"))],
             observe=UntilGone(),
             workers=2,
         )
@@ -53,6 +55,15 @@ def test_a_worker_that_never_gets_a_connection_beside_the_other_is_seen_to_serve
     (servers,) = run(tmp_path).all("servers")
     assert len(servers["pids"]) == 2 and len(servers["paused"]) == 1
     all_workers_serve(servers)
+
+
+@pytest.mark.parametrize(("second", "usual_start", "seen"), [("late", 30.0, 2), ("never", 1.0, 1)])
+def test_one_that_was_born_a_moment_ago_gets_the_time_that_a_start_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, second: str, usual_start: float, seen: int
+) -> None:
+    monkeypatch.setattr(Laboratory, "_usual_start", lambda _: usual_start)
+    (servers,) = run(tmp_path, second, patience=0.5).all("servers")
+    assert len(servers["pids"]) == seen
 
 
 @pytest.mark.real

@@ -1,6 +1,9 @@
 """Two processes on one listener. The second gets a connection only while the first is stopped, as uneven as can be.
 
-python uneven_server.py PORT [waits]    `waits`: the parent waits for a child whenever it gets a SIGCHLD
+python uneven_server.py PORT [waits] [late] [never]
+
+`waits`: the parent waits for a child whenever it gets a SIGCHLD. `late`: the second takes four seconds to start, `never`:
+it starts and never comes up.
 """
 
 from __future__ import annotations
@@ -54,6 +57,8 @@ def main() -> None:
     for _ in range(2):
         if (child := os.fork()) == 0:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            if children and {"late", "never"} & set(sys.argv):
+                time.sleep(600.0 if "never" in sys.argv else 4.0)
             serve(listener, instead_of=children[0] if children else None)
         children.append(child)
     if "waits" in sys.argv:

@@ -212,7 +212,7 @@ class ServersSeen:
         paused: set[int] = set()
         expression = bench.target.workers_are.pid
         with Asking(bench, expression) if expression is not None else contextlib.nullcontext() as asking:
-            while len(seen) < bench.workers and time.monotonic() < begun + self.patience:
+            while len(seen) < bench.workers and time.monotonic() < self._until(bench, begun, seen):
                 self._see(bench, seen, asking)
                 if bench.running.wait_exit(until=time.monotonic() + 0.01) is not None:
                     break
@@ -233,6 +233,16 @@ class ServersSeen:
             might_serve=sorted(self._might_serve(bench, seen)) if not seen <= paused else [],
             answers=None if asking is None else len(asking.answers),
         )
+
+    def _until(self, bench: Bench, begun: float, seen: set[int]) -> float:
+        """Until when it is looked: who was born a moment ago still has to start, and takes as long as the target does.
+
+        A supervisor may have replaced a worker that was slow to start on a busy machine. One that does so for ever is
+        looked at until the start-up deadline.
+        """
+        others = {process.pid for process in _alive(bench)} - seen - {bench.running.pid}
+        started = [born.created + 2 * bench.usual_start() for born in sample(pids=others)]
+        return min(max([begun + self.patience, *started]), begun + bench.target.start_deadline)
 
     def _see(self, bench: Bench, seen: set[int], asking: Asking | None) -> None:
         if asking is not None:
