@@ -351,6 +351,16 @@ def test_held_requests_that_are_all_due_are_a_missed_moment(run, tmp_path) -> No
     assert missed(left=0.1) == ["hold"]
 
 
+def test_a_group_that_the_server_is_not_in_is_not_taken_for_one_that_it_is(run) -> None:  # type: ignore[no-untyped-def]
+    wrapper = (
+        "import os, signal, subprocess, sys; server = subprocess.Popen(sys.argv[1:], preexec_fn=os.setpgrp); "
+        "signal.signal(signal.SIGTERM, lambda *_: server.terminate()); sys.exit(server.wait())"
+    )
+    apart = tiny(command=(sys.executable, "-c", wrapper, *tiny().command))
+    with pytest.raises(Unsupported, match="alone in its process group, without the server"):
+        run(apart, load=[hold(2)], faults=[at_steady_state(send("SIGTERM", to="group"))])
+
+
 def test_an_interrupted_experiment_has_no_verdict(tmp_path: Path) -> None:
     class Stop(BaseException):
         pass

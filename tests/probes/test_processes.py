@@ -90,10 +90,18 @@ def test_dispositions(start: Start) -> None:
 
 
 def test_a_signal_that_is_blocked_is_awaited_and_not_lost(start: Start) -> None:
-    """What tini does, and whoever uses sigwait or a signalfd: there is no handler to be seen."""
+    """There is no handler to be seen, and it is taken from a signalfd, or when it is let through."""
     child = start("signal.pthread_sigmask(signal.SIG_BLOCK, {15, 1, 2}); signal.signal(1, signal.SIG_IGN)")
     expected = {signal.SIGTERM: "awaited", signal.SIGHUP: "ignored", signal.SIGINT: "handled"}  # by Python itself
     assert {s: processes.signal_disposition(pid=child.pid, signum=s) for s in expected} == expected
+
+
+def test_a_signal_that_is_waited_for_is_no_default(start: Start) -> None:
+    """What tini does: while it waits, the kernel shows neither a handler nor that the signal is blocked."""
+    child = start("time.sleep = lambda _: signal.sigwait({15})\nsignal.pthread_sigmask(signal.SIG_BLOCK, {15})")
+    wait_until(lambda: processes.signal_state(pid=child.pid).waits)
+    assert not processes.blocked(pid=child.pid, signum=15)
+    assert processes.signal_disposition(pid=child.pid, signum=15) == "awaited"
 
 
 def test_a_blocked_signal_is_pending_until_it_is_let_through(start: Start) -> None:

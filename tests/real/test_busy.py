@@ -1,6 +1,7 @@
 """A verdict does not flip on a busy machine: conforming/ is green while other processes keep every core busy.
 
 DRAINPROOF_BUSY_RUNS=20 DRAINPROOF_SIDE_BY_SIDE=2 pytest -m real tests/real/test_busy.py    twenty runs in a row
+DRAINPROOF_LAUNCH=container …                                                              the same in containers
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ pytestmark = pytest.mark.real
 
 RUNS = int(os.environ.get("DRAINPROOF_BUSY_RUNS", "1"))
 SIDE_BY_SIDE = int(os.environ.get("DRAINPROOF_SIDE_BY_SIDE", "1"))
+MODE = f"--launch={os.environ.get('DRAINPROOF_LAUNCH', 'process')}"
 
 
 @pytest.fixture
@@ -34,7 +36,8 @@ def busy() -> Iterator[None]:
 
 def test_conforming_stays_green(busy: None, tmp_path: Path) -> None:
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        runs = list(pool.map(lambda n: run(SERVERS / "conforming", report=tmp_path / str(n)), range(RUNS)))
+        reports = [tmp_path / str(number) for number in range(RUNS)]
+        runs = list(pool.map(lambda report: run(SERVERS / "conforming", report=report, arguments=[MODE]), reports))
     for outcome in runs:
         assert outcome.status == 0, outcome.explain()
         assert not outcome.by_requirement("fail", "note", "inconclusive", "error", "unsupported"), outcome.explain()

@@ -557,3 +557,15 @@ def test_two_runs_and_workers_of_xdist_do_not_disturb_each_other(tmp_path: Path,
         verdicts = json.loads((folder / "report/results.json").read_text())["verdicts"]
         assert {v["verdict"] for v in verdicts} == {"pass"}
         assert objects(engine, run.pid) == []
+
+
+def test_a_server_that_listens_inside_alone_is_told_so(tmp_path: Path, engine: Any) -> None:
+    folder = tmp_path / "server"
+    folder.mkdir()
+    (folder / "drainproof.toml").write_text(
+        '[container]\nimage = "drainproof/python:local"\ndeadline = 3.0\n'
+        'command = ["python3", "-m", "http.server", "8000", "--bind", "127.0.0.1"]\n'
+        '[health]\nreadiness = "/"\n[[request]]\npath = "/"\n'
+    )
+    outcome = finished_run(folder, report=tmp_path / "report", arguments=["-k", "start.TestStart"])
+    assert "it listens on 127.0.0.1 alone, inside its container; let it listen on 0.0.0.0" in outcome.explain()

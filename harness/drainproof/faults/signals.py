@@ -9,6 +9,8 @@ What proves a signal?
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -56,6 +58,8 @@ class SignalFault:
         """Finds out who is who; the trigger is quick."""
         instance = bench.running
         who = {"main": describe_main(instance), "members": sorted(process.pid for process in instance.processes())}
+        if self.recipient == "group" and not isinstance(instance, SystemdInstance):
+            who["group"] = _group(instance, who)
         return lambda: self._inject(bench, who)
 
     def _inject(self, bench: Bench, who: dict[str, Any]) -> dict[str, Any]:
@@ -92,6 +96,22 @@ class SignalFault:
 
     def _proof(self, before: float, sent: float, *, proven: bool, because: str, **more: Any) -> dict[str, Any]:
         return {**self.describe(), "t": before, "sent": sent, "proven": proven, "because": because, **more}
+
+
+def _group(instance: Instance, who: dict[str, Any]) -> list[int]:
+    """The target's processes that are in the process group of its main process.
+
+    Raises Unsupported where that is something in front of the server (an init, a shell, a wrapper) which has put the
+    server into a group of its own: a signal to the group would be one to the main process alone, and pass for more.
+    """
+    members = []
+    for pid in who["members"]:
+        with contextlib.suppress(ProcessLookupError):
+            if os.getpgid(pid) == instance.group:
+                members.append(pid)
+    if members == [instance.pid] and len(who["members"]) > 1 and who["main"]["is"] != "server":
+        raise Unsupported(f"its main process is alone in its process group, without the server: {who['main']['note']}")
+    return members
 
 
 def send(bench: Bench, instance: Instance, number: int, *, to: Recipient = "main") -> dict[str, Any]:
@@ -150,7 +170,7 @@ def because_of(
         return f"the kernel accepted {name} and dropped it: the main process is PID 1 and has no handler for it"
     how = {
         "handled": "has a handler for it (SigCgt)",
-        "awaited": "waits for it, as an init does (SigBlk)",
+        "awaited": "waits for signals, as an init does,",
         "default": "leaves it to the default action",
     }[disposition]
     end = "and ended" if exited else "and took it from the pending set"

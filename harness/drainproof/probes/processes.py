@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 Disposition = Literal["handled", "awaited", "default", "ignored"]
-"""`awaited`: at its default and blocked, as inits have it, which wait for signals (`sigwait`, `signalfd`) and have no
-handlers. A blocked signal is kept for whoever takes it or unblocks it, also for PID 1, which loses others of this
-kind."""
+"""`awaited`: at its default, but the process waits for signals (`sigwait`, `signalfd`), as inits do, which have no
+handlers. What is waited for is kept and taken, also by PID 1, to whom other signals at their default are lost."""
 
 STATUS: dict[str, str] = {
     "R": "running",
@@ -119,6 +118,8 @@ class SignalState:
     One free thread is enough to take a signal."""
     pending: frozenset[int]
     """Sent and not delivered: to the process, or to one of its threads."""
+    waits: bool = False
+    """Its main thread is in `sigwait` or the like: meanwhile the kernel shows what it waits for as not blocked."""
 
     def disposition(self, signum: int) -> Disposition:
         """What the process has set for this signal. SIGKILL and SIGSTOP are always `default`."""
@@ -126,7 +127,7 @@ class SignalState:
             return "handled"
         if signum in self.ignored:
             return "ignored"
-        return "awaited" if signum in self.blocked else "default"
+        return "awaited" if self.waits or signum in self.blocked else "default"
 
     def to_json(self) -> dict[str, list[int]]:
         """JSON values: sorted signal numbers."""
@@ -154,6 +155,7 @@ def signal_state(*, pid: int) -> SignalState:
         ignored=process["SigIgn"],
         blocked=frozenset.intersection(*(thread["SigBlk"] for thread in threads)),
         pending=process["ShdPnd"].union(*(thread["SigPnd"] for thread in threads)),
+        waits=_waits(folder),
     )
 
 
@@ -170,6 +172,14 @@ def blocked(*, pid: int, signum: int) -> bool:
 def pending(*, pid: int, signum: int) -> bool:
     """Whether this signal was sent to a process and not delivered yet. Raises ProcessLookupError."""
     return signum in signal_state(pid=pid).pending
+
+
+def _waits(folder: Path) -> bool:
+    """Whether the main thread sleeps in `sigtimedwait`; False where we may not look (we are not root, and it is)."""
+    try:
+        return "sigtimedwait" in (folder / "wchan").read_text()
+    except OSError:
+        return False
 
 
 def _threads(folder: Path) -> list[Path]:

@@ -14,6 +14,7 @@ import signal
 import time
 import uuid
 from collections.abc import Callable
+from ipaddress import ip_address
 
 from drainproof.errors import ExitedEarly, NeverReadyNeverExits, NotReadyInTime, PortTaken, ReadyButNotServing
 from drainproof.load.attempt import Attempt, attempt
@@ -68,7 +69,7 @@ def await_ready(*, target: Target, instance: Instance, record: Record) -> float:
             )
         seen = look(target=target, instance=instance)
         if not seen.positive:
-            last = f"{target.readiness} answered {seen.status or seen.failure}"
+            last = f"{target.readiness} answered {seen.status or seen.failure}{_why_refused(instance, port, seen)}"
             continue
         first = not ready
         if first:
@@ -85,6 +86,14 @@ def await_ready(*, target: Target, instance: Instance, record: Record) -> float:
     if ready:
         raise ReadyButNotServing(f"the target says that it is ready, but never served: {last}\n{_tail(instance)}")
     raise _not_ready(target, instance, last)
+
+
+def _why_refused(instance: Instance, port: int, seen: health.HealthSample) -> str:
+    """The usual reason why a port that listens in a container refuses everybody outside of it."""
+    addresses = {listener.address for listener in instance.sockets.listeners(ports=[port])}
+    if seen.failure != "refused" or not addresses or not all(ip_address(each).is_loopback for each in addresses):
+        return ""
+    return f": it listens on {' and '.join(sorted(addresses))} alone, inside its container; let it listen on 0.0.0.0"
 
 
 def look(*, target: Target, instance: Instance) -> health.HealthSample:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import http.server
 import os
 import socket
+import socketserver
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -106,6 +109,38 @@ def test_one_that_hangs_is_asked_once_and_not_for_long(monkeypatch, tmp_path):
         with pytest.raises(Unsupported, match="no Docker engine answers at"):
             _ = launcher.image
         launcher.close()
+
+
+class Slow(http.server.BaseHTTPRequestHandler):
+    """An engine that is there, and takes its time to count what it has."""
+
+    def do_GET(self) -> None:
+        self.client_address = ("", 0)
+        if self.path.endswith("/info"):
+            time.sleep(3 * engine.PING_TIMEOUT)
+        body = b'{"ApiVersion": "1.41", "Version": "20.10", "CgroupVersion": "2"}'
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_one_that_is_busy_is_there_all_the_same(monkeypatch, tmp_path):
+    monkeypatch.setattr(engine, "PING_TIMEOUT", 0.5)
+    with socketserver.ThreadingUnixStreamServer(str(tmp_path / "s"), Slow) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/s")
+        try:
+            found = engine.connect(engine.address())
+        finally:
+            server.shutdown()
+    assert (found.version, found.cgroups) == ("20.10", 2)
+    found.client.close()
+    found.quick.close()
 
 
 def test_something_else_that_listens(monkeypatch, tmp_path):

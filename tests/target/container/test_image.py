@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
-from drainproof.target.container.image import Image, _has_tag
+from docker.errors import BuildError
+from drainproof.errors import CommandNotStarted
+from drainproof.target.container.engine import Engine
+from drainproof.target.container.image import BUILDS, Image, _has_tag, obtain
+from drainproof.target.container_spec import ContainerSpec
 
 
 @pytest.mark.parametrize(
@@ -41,3 +48,36 @@ def test_a_command_takes_the_place_of_cmd_and_not_of_entrypoint():
     made = image(entrypoint=("/entry", "-v"), command=("serve",))
     assert made.main_command([]) == ["/entry", "-v", "serve"]
     assert made.main_command(["other", "args"]) == ["/entry", "-v", "other", "args"]
+
+
+REMOVED = "failed to get digest sha256:0d1e: open /data/image/overlay2/imagedb/content/sha256/0d1e: no such file"
+"""What an engine said to a build while the end of another session removed the layers that both had in common."""
+
+
+def built(*failures: str) -> str:
+    """The id of what is built where the engine fails with these messages first."""
+    left = list(failures)
+
+    def build(**_: object) -> tuple[object, list[object]]:
+        if left:
+            raise BuildError(left.pop(0), iter([{"stream": "Step 1/2 : FROM x"}]))
+        return SimpleNamespace(id="sha256:1"), []
+
+    images = SimpleNamespace(build=build, get=lambda _: SimpleNamespace(attrs={"Id": "sha256:1"}))
+    engine = Engine(client=SimpleNamespace(images=images), quick=None, address="here", version="1", cgroups=2)
+    spec = ContainerSpec(build=Path("folder"))
+    return obtain(spec, engine=engine, name="mine", tags={}, progress=lambda _: None).id
+
+
+def test_layers_that_somebody_else_removes_are_built_again():
+    assert built(REMOVED, REMOVED) == "sha256:1"
+
+
+def test_a_build_is_not_tried_for_ever():
+    with pytest.raises(CommandNotStarted, match="cannot be built from folder: failed to get digest"):
+        built(*[REMOVED] * BUILDS)
+
+
+def test_a_build_that_fails_by_itself_is_tried_once():
+    with pytest.raises(CommandNotStarted, match="returned a non-zero code: 3\nStep 1/2 : FROM x"):
+        built("The command '/bin/sh -c exit 3' returned a non-zero code: 3")

@@ -91,17 +91,19 @@ def address() -> str:
 def connect(where: str) -> Engine:
     """The engine at `where` (what `address` gives). Raises Unsupported where none answers."""
     docker, _ = libraries()
-    quick = None
+    made: list[Any] = []
     try:
-        quick = docker.from_env(timeout=PING_TIMEOUT)
+        made.append(quick := docker.from_env(timeout=PING_TIMEOUT))
         quick.ping()
-        version, info = quick.version(), quick.info()
+        # It is there. What it tells of itself it may have to count first, and on a busy machine that takes its time.
+        made.append(client := docker.from_env(timeout=TIMEOUT, version=quick.api.api_version))
+        version, info = client.version(), client.info()
     except Exception as error:
-        if quick is not None:
-            quick.close()
+        for each in made:
+            each.close()
         raise Unsupported(f"no Docker engine answers at {where}: {reason(error)}. {HOW_TO_GET_ONE}") from error
     return Engine(
-        client=docker.from_env(timeout=TIMEOUT, version=quick.api.api_version),
+        client=client,
         quick=quick,
         address=where,
         version=str(version.get("Version", "?")),

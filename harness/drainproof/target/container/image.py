@@ -14,6 +14,12 @@ from drainproof.target.container_spec import ContainerSpec
 LOG_TAIL = 8
 """Lines of a build's log that an error shows."""
 
+BUILDS = 5
+"""So often a build is tried whose layers somebody else removes meanwhile: whoever has built the same, and is done."""
+
+_REMOVED = ("failed to get digest", "failed to get layer", "layer does not exist", "unknown parent image", "/imagedb/")
+"""How an engine says that a layer is gone which it had found in its cache; nothing in a Dockerfile makes it say so."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
@@ -83,24 +89,31 @@ def _build(
     docker, _ = libraries()
     progress(f"building the image from {spec.dockerfile}")
     with speaking("built the image"):
-        try:
-            image, _log = engine.client.images.build(
-                path=str(spec.build),
-                dockerfile=spec.dockerfile,
-                buildargs={name: os.environ[name] for name in spec.build_args if name in os.environ},
-                labels=dict(tags),
-                rm=True,
-                forcerm=True,
-            )
-        except (docker.errors.BuildError, docker.errors.APIError) as error:
-            log = [
-                str(each.get("stream") or each.get("error") or "").rstrip() for each in getattr(error, "build_log", ())
-            ]
-            tail = "\n".join([line for line in log if line][-LOG_TAIL:])
-            raise CommandNotStarted(
-                f"{name}: the image cannot be built from {spec.build}: {reason(error)}" + (f"\n{tail}" if tail else "")
-            ) from error
-    return str(image.id)
+        for again in reversed(range(BUILDS)):
+            try:
+                image, _log = engine.client.images.build(
+                    path=str(spec.build),
+                    dockerfile=spec.dockerfile,
+                    buildargs={name: os.environ[name] for name in spec.build_args if name in os.environ},
+                    labels=dict(tags),
+                    rm=True,
+                    forcerm=True,
+                )
+            except (docker.errors.BuildError, docker.errors.APIError) as error:
+                if again and any(words in reason(error) for words in _REMOVED):
+                    continue
+                raise CommandNotStarted(
+                    f"{name}: the image cannot be built from {spec.build}: {reason(error)}{_tail(error)}"
+                ) from error
+            return str(image.id)
+    raise AssertionError("the last build returns or raises")
+
+
+def _tail(error: Exception) -> str:
+    """The end of the log of a build that failed."""
+    log = [str(each.get("stream") or each.get("error") or "").rstrip() for each in getattr(error, "build_log", ())]
+    tail = "\n".join([line for line in log if line][-LOG_TAIL:])
+    return f"\n{tail}" if tail else ""
 
 
 def _inspect(engine: Engine, reference: str, *, name: str) -> Image:
