@@ -229,6 +229,46 @@ def test_with_an_init_in_front(launch: Launch) -> None:
     assert ended(instance) == 143
 
 
+@pytest.mark.parametrize("folder", [True, False], ids=["group seen", "group found by name"])
+def test_an_executed_command_is_not_blamed_for_a_slow_engine(
+    launch: Launch, monkeypatch: pytest.MonkeyPatch, folder: bool
+) -> None:
+    """Its times are those of its process; the engine's answers come much later."""
+    instance = up(launch("python3", "-c", WAITS))
+    if not folder:
+        monkeypatch.setattr(instance, "_cgroup", None)
+    api = instance._engine.client.api
+    delay = 3.0
+
+    def late(method: Callable[..., Any]) -> Callable[..., Any]:
+        def answer(*arguments: Any) -> Any:
+            time.sleep(delay)
+            value = method(*arguments)
+            time.sleep(delay)
+            return value
+
+        return answer
+
+    monkeypatch.setattr(api, "exec_create", late(api.exec_create))
+    monkeypatch.setattr(api, "exec_start", late(api.exec_start))
+    clock = "import time; print(time.monotonic()); time.sleep(1); print(time.monotonic())"
+    asked = time.monotonic()
+    done = instance.execute(["python3", "-c", clock + "; exit(3)"], until=soon())
+    answered = time.monotonic()
+    began, over = map(float, done.output.split())
+    assert done.code == 3
+    assert asked + 3 * delay <= done.started <= began <= over <= done.ended <= answered - delay
+
+
+def test_an_executed_command_is_ended_when_its_time_is_over(launch: Launch) -> None:
+    instance = up(launch("python3", "-c", WAITS))
+    done = instance.execute(["sh", "-c", "echo begun; exec sleep 600"], until=time.monotonic() + 10.0)
+    assert (done.code, done.output) == (None, "begun\n")
+    eventually(lambda: len(instance.processes()) == 1, "the command was not ended")
+    with pytest.raises(CommandNotStarted, match="not-there"):
+        instance.execute(["not-there"], until=soon())
+
+
 def test_without_a_handler_pid_1_gets_no_signal(launch: Launch) -> None:
     instance = up(launch("python3", "-c", "import time; print('up', flush=True); time.sleep(600)"))
     instance.send(signal.SIGTERM)
