@@ -328,6 +328,25 @@ def test_a_build_that_fails_shows_the_end_of_its_log(launch: Launch, tmp_path: P
         launch(build=tmp_path)
 
 
+def test_a_build_that_fails_leaves_no_layers_and_takes_nobody_elses(
+    launch: Launch, tmp_path: Path, engine: Any
+) -> None:
+    """They have no label yet: the engine sets labels last."""
+    shared = f"FROM {BASE}\nRUN echo {random.SystemRandom().random()}\n"
+    (tmp_path / "Dockerfile").write_text(shared)
+    found, _ = engine.client.images.build(path=str(tmp_path), rm=True)
+    try:
+        (tmp_path / "more").write_text("more")
+        (tmp_path / "Dockerfile").write_text(shared + "COPY more /\nENV A=1\nRUN echo two\nRUN exit 3\n")
+        with pytest.raises(CommandNotStarted, match="returned a non-zero code: 3"):
+            launch(build=tmp_path)
+        left = engine.client.api.images(all=True)
+        assert found.id in {each["Id"] for each in left}
+        assert [each["Id"] for each in left if each["ParentId"] == found.id] == []
+    finally:
+        engine.client.api.remove_image(found.id, noprune=True)
+
+
 def test_a_dockerfile_that_is_wrong(launch: Launch, tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text(f"FROM {BASE}\nRUNN x\n")
     with pytest.raises(CommandNotStarted, match=r"(?i)the image cannot be built from .*unknown instruction"):
