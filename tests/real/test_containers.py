@@ -369,6 +369,34 @@ def test_a_port_that_somebody_took_meanwhile(tmp_path: Path, engine: Any) -> Non
     assert objects(engine, os.getpid()) == []
 
 
+def test_a_launch_that_is_broken_off_leaves_nothing_that_appears_later(
+    tmp_path: Path, engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C while the engine makes a container: it does so all the same, when the session has said its last word."""
+    wanted = target("sleep", "600")
+    launcher = ContainerLauncher(target=wanted, progress=lambda _: None)
+    image = launcher.image
+    made: list[str] = []
+
+    def create() -> None:
+        time.sleep(3.0)
+        made.append(engine.client.containers.create(image.id, labels=labels.of(launcher._session)).id)
+
+    late = threading.Thread(target=create)
+
+    def interrupted(*_: object, **__: object) -> None:
+        late.start()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("drainproof.target.container.launcher.ContainerLauncher._start", interrupted)
+    with reserve(names=("http",)) as ports, pytest.raises(KeyboardInterrupt):
+        launcher.launch(target=wanted, ports=dict(ports), output=tmp_path / "o")
+    launcher.close()
+    late.join()
+    assert made
+    assert objects(engine, os.getpid()) == []
+
+
 # -- the engine goes away ----------------------------------------------------------------------------------------------
 
 

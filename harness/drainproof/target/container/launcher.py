@@ -7,7 +7,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,8 @@ class ContainerLauncher:
         self._image: Image | None = None
         self._failure: DrainproofError | None = None
         self._silent = 0
+        self._broken_off = False
+        """Whether a build or a launch was, so that the engine may still be about to make what we asked it for."""
         self._removals: list[tuple[frozenset[int], Future[None]]] = []
         """Of which ports, and what removes the container that had them."""
         self._remover = ThreadPoolExecutor(2, thread_name_prefix="drainproof-removal")
@@ -77,7 +79,8 @@ class ContainerLauncher:
                 raise type(self._failure)(str(self._failure)) from self._failure
             if self._image is None:
                 try:
-                    self._image = self._prepare()
+                    with self._noticing_breaks():
+                        self._image = self._prepare()
                 except DrainproofError as error:  # it would fail the same way, and take as long, for every scenario
                     self._failure = error
                     raise
@@ -152,10 +155,22 @@ class ContainerLauncher:
             }
         )
         try:
-            self._start(made, name=target.name)
+            with self._noticing_breaks():
+                self._start(made, name=target.name)
             return self._watched(made, engine, image, ports=ports, output=output, tmp=tmp or fresh_tmp())
         except BaseException:
             made.discard()
+            raise
+
+    @contextlib.contextmanager
+    def _noticing_breaks(self) -> Iterator[None]:
+        """Notices where what the engine is asked for is broken off by Ctrl-C or the like, and not answered."""
+        try:
+            yield
+        except DrainproofError:
+            raise
+        except BaseException:
+            self._broken_off = True
             raise
 
     def _start(self, made: Any, *, name: str) -> None:
@@ -248,7 +263,7 @@ class ContainerLauncher:
         self._await_removals()
         self._remover.shutdown()
         if self._reaper is not None:
-            self._reaper.close()
+            self._reaper.close(orderly=not self._broken_off)
             self._reaper = None
 
 

@@ -35,8 +35,8 @@ BUSY = 30.0
 """Seconds for which an object is tried again that the engine does not remove: it is busy with it, or too slow."""
 
 LATE = 10.0
-"""Seconds after the sudden end of a session in which something may still appear: a container whose creation was under
-way."""
+"""Seconds after the end of a session, sudden or with something broken off, in which something may still appear: a
+container whose creation was under way."""
 
 ORDERLY = b"."
 """What a session sends that ends in order: nothing is under way."""
@@ -59,13 +59,17 @@ class Reaper:
         )
         os.close(reading)
 
-    def close(self) -> None:
-        """Lets it remove what is left, and waits until it has, unless the engine is away. Idempotent."""
+    def close(self, *, orderly: bool = True) -> None:
+        """Lets it remove what is left, and waits until it has, unless the engine is away. Idempotent.
+
+        `orderly`: nothing is under way in the engine. Else the reaper waits `LATE` seconds for what may still appear.
+        """
         process, self._process = self._process, None
         if process is None:
             return
-        with contextlib.suppress(OSError):  # it was killed
-            os.write(self._writing, ORDERLY)
+        if orderly:
+            with contextlib.suppress(OSError):  # it was killed
+                os.write(self._writing, ORDERLY)
         os.close(self._writing)
         assert process.stdout is not None
         with process.stdout:
