@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -37,6 +38,41 @@ def test_a_zombie_owns_nothing(eventually):
 def test_a_pid_that_is_used_again_is_somebody_else():
     machine, pid, birth = labels.owner(os.getpid()).split("/")
     assert not labels.is_alive(f"{machine}/{pid}/{int(birth) - 1}")
+
+
+HIDES = f"""
+set -e
+mount -o remount,hidepid=2 /proc
+owner=$({sys.executable} -c "
+import os
+from drainproof.target.container import labels
+print(labels.owner(os.getppid()))
+")
+setpriv --reuid=65534 --regid=65534 --clear-groups {sys.executable} -c "
+import sys
+from drainproof.target import tree
+from drainproof.target.container import labels
+owner = sys.argv[1]
+machine, pid, birth = owner.split('/')
+print(tree.read_stat(int(pid)) is None, labels.is_alive(owner), labels.is_alive(machine + '/3999999/' + birth))
+" "$owner"
+"""
+
+
+def test_an_owner_that_proc_hides_lives():
+    """Another user's, where /proc is mounted with `hidepid`: it does not show that one, and the kernel knows it."""
+    if shutil.which("unshare") is None or shutil.which("setpriv") is None:
+        pytest.skip("takes unshare and setpriv")
+    done = subprocess.run(
+        ["unshare", "--pid", "--fork", "--mount-proc", "sh", "-c", HIDES],
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    if done.returncode != 0 and "ermi" in done.stderr:  # denied, or not permitted
+        pytest.skip(f"takes root, to mount a /proc, and a folder that others may read: {done.stderr}")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["True", "True", "False"]
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ def owner(pid: int) -> str:
 
 def is_alive(value: str) -> bool:
     """Whether the owner lives. One of another machine, or in a container, is taken to: it cannot be seen from here.
+    So is one of another user where /proc hides those (mounted with `hidepid`).
 
     A zombie does not: it was killed, and nobody has asked how it ended.
     """
@@ -34,7 +35,20 @@ def is_alive(value: str) -> bool:
     if machine != _machine() or not pid.isdecimal():
         return True
     stat = tree.read_stat(int(pid))
-    return stat is not None and stat.alive and str(stat.birth) == birth
+    if stat is None:
+        return _is_there(int(pid))
+    return stat.alive and str(stat.birth) == birth
+
+
+def _is_there(pid: int) -> bool:
+    """Whether the kernel knows a process that /proc does not show us: then it is not ours to say that it has ended."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (ProcessLookupError, OverflowError):
+        return False
+    return True
 
 
 def of(session: str) -> dict[str, str]:
