@@ -397,6 +397,29 @@ def test_a_launch_that_is_broken_off_leaves_nothing_that_appears_later(
     assert objects(engine, os.getpid()) == []
 
 
+def test_a_launch_that_fails_late_leaves_nothing_open(
+    tmp_path: Path, engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(**_: object) -> bool:
+        raise OSError("no more memory")
+
+    def open_now() -> set[str]:
+        """What is open beside the engine's connections, which are kept for the next question."""
+        found = (each.readlink() for each in Path("/proc/self/fd").iterdir() if each.is_symlink())
+        return {str(each) for each in found if "pidfd" in str(each) or str(tmp_path) in str(each)}
+
+    wanted = target("sleep", "600")
+    with contextlib.closing(ContainerLauncher(target=wanted, progress=lambda _: None)) as launcher:
+        _ = launcher.image
+        monkeypatch.setattr("drainproof.target.container.instance.docker_proxy", fails)
+        with reserve(names=("http",)) as ports, pytest.raises(OSError, match="no more memory"):
+            launcher.launch(target=wanted, ports=dict(ports), output=tmp_path / "o")
+        assert open_now() == set()
+        watching = [thread.name for thread in threading.enumerate() if thread.name.startswith("drainproof-container")]
+        assert set(watching) <= {"drainproof-container-status"}, "that one waits for the engine's answer"
+    assert objects(engine, os.getpid()) == []
+
+
 # -- the engine goes away ----------------------------------------------------------------------------------------------
 
 

@@ -53,6 +53,7 @@ class ContainerInstance:
         pid: int,
         pidfd: int | None,
         watch: Watch,
+        network: ContainerSockets,
         inside: Mapping[str, int],
         ports: Mapping[str, int],
         tmp: Path,
@@ -62,7 +63,7 @@ class ContainerInstance:
     ) -> None:
         """`pid` is 0, and `pidfd` None, where PID 1 ended before it could be looked at.
 
-        `later` does what nobody has to wait for.
+        `watch` and `network` are closed by `end`. `later` does what nobody has to wait for.
         """
         self._later = later
         self.name = name
@@ -73,7 +74,7 @@ class ContainerInstance:
         self.output = output
         self.container = container
         self.image = image
-        self._network = ContainerSockets(pid=pid)
+        self._network = network
         self.sockets = Namespace(
             rows=self._network.rows, inside={ports[port]: number for port, number in inside.items()}, own=True
         )

@@ -19,6 +19,7 @@ from drainproof.target.container.engine import Engine, address, connect, librari
 from drainproof.target.container.image import Image, obtain
 from drainproof.target.container.instance import ContainerInstance
 from drainproof.target.container.made import container_class
+from drainproof.target.container.network import ContainerSockets
 from drainproof.target.container.reaper import Reaper
 from drainproof.target.container.watch import Watch
 from drainproof.target.container_spec import ContainerSpec
@@ -192,27 +193,37 @@ class ContainerLauncher:
         """The instance of a container that was started."""
         container = made.get_wrapped_container()
         pid, pidfd = self._locate(engine, container.id)
-        watch = Watch(
-            connection=made.connection,
-            output=output,
-            literals=LITERALS,
-            pidfd=pidfd,
-            wait=lambda: _wait(engine, container.id),
-        )
-        return ContainerInstance(
-            container=container,
-            engine=engine,
-            image=image,
-            pid=pid,
-            pidfd=pidfd,
-            watch=watch,
-            inside=self._spec.ports,
-            ports=ports,
-            tmp=tmp,
-            output=output,
-            name=self._target.name,
-            later=lambda remove: self._removals.append((frozenset(ports.values()), self._remover.submit(remove))),
-        )
+        with contextlib.ExitStack() as stack:  # an instance that comes about closes all of this at its end
+            if pidfd is not None:
+                stack.callback(os.close, pidfd)
+            watch = Watch(
+                connection=made.connection,
+                output=output,
+                literals=LITERALS,
+                pidfd=pidfd,
+                wait=lambda: _wait(engine, container.id),
+            )
+            stack.pop_all()  # the pidfd is the watch's now
+            stack.callback(watch.close)
+            network = ContainerSockets(pid=pid)
+            stack.callback(network.close)
+            instance = ContainerInstance(
+                container=container,
+                engine=engine,
+                image=image,
+                pid=pid,
+                pidfd=pidfd,
+                watch=watch,
+                network=network,
+                inside=self._spec.ports,
+                ports=ports,
+                tmp=tmp,
+                output=output,
+                name=self._target.name,
+                later=lambda remove: self._removals.append((frozenset(ports.values()), self._remover.submit(remove))),
+            )
+            stack.pop_all()
+            return instance
 
     def _await_removals(self, ports: Set[int] | None = None) -> None:
         """Waits until the containers are removed that had one of these ports (None: all).
