@@ -62,6 +62,7 @@ class HookRunner:
         self._told: tuple[Outcome, str] | None = None
         self._times: tuple[float, float] | None = None
         """When a command began and ended by itself, whenever we heard of it."""
+        self._asked = 0.0
         self._ended = 0.0
 
     def run(self, hook: Hook | None, *, until: float, abandoned_until: float) -> HookRun:
@@ -73,6 +74,7 @@ class HookRunner:
             )
         if isinstance(hook, SleepHook):
             return self._sleep(hook, started=started, until=until)
+        self._asked = started
         what = self._execute if isinstance(hook, ExecHook) else self._get
         self._thread = threading.Thread(
             target=self._keep, args=(lambda: what(hook, until=abandoned_until),), name="preStop hook", daemon=True
@@ -90,6 +92,11 @@ class HookRunner:
         """Waits for the thread of a hook that hung. With its target gone, or at its moment, it ends by itself."""
         if self._thread is not None:
             self._thread.join(ENDING)
+
+    @property
+    def delay(self) -> float:
+        """Seconds that passed before a command began, as far as is known: those of the engine, or of a busy machine."""
+        return 0.0 if self._times is None else self._times[0] - self._asked
 
     def _sleep(self, hook: SleepHook, *, started: float, until: float) -> HookRun:
         over = started + hook.seconds
@@ -123,6 +130,7 @@ class HookRunner:
             self._times = (time.monotonic(),) * 2  # nothing ran that could have taken its time
             return "failed", str(error)
         except ProcessLookupError:
+            self._times = (time.monotonic(),) * 2  # likewise
             return "failed", "the container had ended before the hook began"
         self._times = done.started, done.ended
         if done.code == 0:
