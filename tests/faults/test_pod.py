@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from drainproof.laboratory import Laboratory
 from drainproof.load.plan import Expectation, Request
 from drainproof.scenario import at_steady_state, hold, pod_termination, signal, steady
 from drainproof.target.description import Policy, Target
+from drainproof.target.instance import Executed
 from drainproof.target.pod import ExecHook, Hook, HttpGetHook, Pod, SleepHook
+from drainproof.target.process import ProcessInstance
 
 TINY = Path(__file__).parents[1] / "servers" / "tiny.py"
 
@@ -144,6 +147,23 @@ class TestSequence:
         assert end.stopped is not None and end.stopped >= end.deleted + 3.0
         assert evidence.fault["left_for_drain"] == MINIMUM_GRACE
         assert not psutil.pid_exists(int((tmp_path / "hook.pid").read_text()))
+
+    def test_a_hook_that_began_late_is_not_said_to_have_hung(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What a slow engine took away from it is not the hook's: it might have ended in time."""
+        execute = ProcessInstance.execute
+
+        def late(instance: ProcessInstance, *arguments: Any, **more: Any) -> Executed:
+            instance.wait_exit(until=time.monotonic() + 3.0)
+            return execute(instance, *arguments, **more)
+
+        monkeypatch.setattr(ProcessInstance, "execute", late)
+        hook = ExecHook(command=("sleep", "600"))
+        evidence = ended(tmp_path, tiny(pod=Pod(grace_period=8.0, pre_stop=hook), folder=tmp_path))
+        assert evidence.fault["pre_stop"]["outcome"] == "hung"
+        with pytest.raises(Inconclusive, match=r"the preStop hook began \d+\.\d s late"):
+            PodEnd.of(evidence)
 
     def test_who_ignores_the_signal_is_killed_with_everything(self, tmp_path: Path) -> None:
         pod = Pod(grace_period=3.0, pre_stop=SleepHook(seconds=0.5))

@@ -2,8 +2,8 @@
 
 python uneven_server.py PORT [waits] [late] [never]
 
-`waits`: the parent waits for a child whenever it gets a SIGCHLD. `late`: the second takes four seconds to start, `never`:
-it starts and never comes up.
+`waits`: the parent waits for a child whenever it gets a SIGCHLD. `late`: the second takes four seconds to start,
+`never`: it starts and never comes up.
 """
 
 from __future__ import annotations

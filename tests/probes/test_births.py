@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import threading
 import time
@@ -120,3 +121,20 @@ def test_one_that_lets_go_of_its_program_at_its_end_is_still_what_it_was(
     watch.stop()
     assert max(looks.values()) >= 3
     assert all(life.exe for life in lives.all)
+
+
+def test_a_signal_reaches_the_one_that_was_seen_and_nobody_else(instance: ProcessInstance) -> None:
+    timeline = Timeline()
+    watch = BirthWatch(instance=instance, record=timeline.record)
+    watch.start()
+    timeline.wait_for(lambda lives: any(life.pid == instance.pid for life in lives.all))
+    (one,) = (sample for sample in watch.living() if sample.pid == instance.pid)
+    with pytest.raises(ProcessLookupError):
+        watch.send(replace(one, created=one.created - 1.0), signal.SIGKILL)
+    assert instance.exit_status() is None
+    watch.send(one, signal.SIGKILL)
+    assert instance.wait_exit(until=time.monotonic() + 30) is not None
+    timeline.wait_for(lambda lives: any(life.pid == instance.pid and life.died is not None for life in lives.all))
+    with pytest.raises(ProcessLookupError):
+        watch.send(one, signal.SIGKILL)
+    watch.stop()

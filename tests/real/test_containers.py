@@ -229,6 +229,46 @@ def test_with_an_init_in_front(launch: Launch) -> None:
     assert ended(instance) == 143
 
 
+@pytest.mark.parametrize("folder", [True, False], ids=["group seen", "group found by name"])
+def test_an_executed_command_is_not_blamed_for_a_slow_engine(
+    launch: Launch, monkeypatch: pytest.MonkeyPatch, folder: bool
+) -> None:
+    """Its times are those of its process; the engine's answers come much later."""
+    instance = up(launch("python3", "-c", WAITS))
+    if not folder:
+        monkeypatch.setattr(instance, "_cgroup", None)
+    api = instance._engine.client.api
+    delay = 3.0
+
+    def late(method: Callable[..., Any]) -> Callable[..., Any]:
+        def answer(*arguments: Any) -> Any:
+            time.sleep(delay)
+            value = method(*arguments)
+            time.sleep(delay)
+            return value
+
+        return answer
+
+    monkeypatch.setattr(api, "exec_create", late(api.exec_create))
+    monkeypatch.setattr(api, "exec_start", late(api.exec_start))
+    clock = "import time; print(time.monotonic()); time.sleep(1); print(time.monotonic())"
+    asked = time.monotonic()
+    done = instance.execute(["python3", "-c", clock + "; exit(3)"], until=soon())
+    answered = time.monotonic()
+    began, over = map(float, done.output.split())
+    assert done.code == 3
+    assert asked + 3 * delay <= done.started <= began <= over <= done.ended <= answered - delay
+
+
+def test_an_executed_command_is_ended_when_its_time_is_over(launch: Launch) -> None:
+    instance = up(launch("python3", "-c", WAITS))
+    done = instance.execute(["sh", "-c", "echo begun; exec sleep 600"], until=time.monotonic() + 10.0)
+    assert (done.code, done.output) == (None, "begun\n")
+    eventually(lambda: len(instance.processes()) == 1, "the command was not ended")
+    with pytest.raises(CommandNotStarted, match="not-there"):
+        instance.execute(["not-there"], until=soon())
+
+
 def test_without_a_handler_pid_1_gets_no_signal(launch: Launch) -> None:
     instance = up(launch("python3", "-c", "import time; print('up', flush=True); time.sleep(600)"))
     instance.send(signal.SIGTERM)
@@ -288,6 +328,25 @@ def test_a_build_that_fails_shows_the_end_of_its_log(launch: Launch, tmp_path: P
         launch(build=tmp_path)
 
 
+def test_a_build_that_fails_leaves_no_layers_and_takes_nobody_elses(
+    launch: Launch, tmp_path: Path, engine: Any
+) -> None:
+    """They have no label yet: the engine sets labels last."""
+    shared = f"FROM {BASE}\nRUN echo {random.SystemRandom().random()}\n"
+    (tmp_path / "Dockerfile").write_text(shared)
+    found, _ = engine.client.images.build(path=str(tmp_path), rm=True)
+    try:
+        (tmp_path / "more").write_text("more")
+        (tmp_path / "Dockerfile").write_text(shared + "COPY more /\nENV A=1\nRUN echo two\nRUN exit 3\n")
+        with pytest.raises(CommandNotStarted, match="returned a non-zero code: 3"):
+            launch(build=tmp_path)
+        left = engine.client.api.images(all=True)
+        assert found.id in {each["Id"] for each in left}
+        assert [each["Id"] for each in left if each["ParentId"] == found.id] == []
+    finally:
+        engine.client.api.remove_image(found.id, noprune=True)
+
+
 def test_a_dockerfile_that_is_wrong(launch: Launch, tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text(f"FROM {BASE}\nRUNN x\n")
     with pytest.raises(CommandNotStarted, match=r"(?i)the image cannot be built from .*unknown instruction"):
@@ -307,6 +366,57 @@ def test_a_port_that_somebody_took_meanwhile(tmp_path: Path, engine: Any) -> Non
         port = taken.getsockname()[1]
         with pytest.raises(HarnessError, match=r"(?i)started a container: .*(already allocated|in use)"):
             launcher.launch(target=wanted, ports={"http": port}, output=tmp_path / "o")
+    assert objects(engine, os.getpid()) == []
+
+
+def test_a_launch_that_is_broken_off_leaves_nothing_that_appears_later(
+    tmp_path: Path, engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C while the engine makes a container: it does so all the same, when the session has said its last word."""
+    wanted = target("sleep", "600")
+    launcher = ContainerLauncher(target=wanted, progress=lambda _: None)
+    image = launcher.image
+    made: list[str] = []
+
+    def create() -> None:
+        time.sleep(3.0)
+        made.append(engine.client.containers.create(image.id, labels=labels.of(launcher._session)).id)
+
+    late = threading.Thread(target=create)
+
+    def interrupted(*_: object, **__: object) -> None:
+        late.start()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("drainproof.target.container.launcher.ContainerLauncher._start", interrupted)
+    with reserve(names=("http",)) as ports, pytest.raises(KeyboardInterrupt):
+        launcher.launch(target=wanted, ports=dict(ports), output=tmp_path / "o")
+    launcher.close()
+    late.join()
+    assert made
+    assert objects(engine, os.getpid()) == []
+
+
+def test_a_launch_that_fails_late_leaves_nothing_open(
+    tmp_path: Path, engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(**_: object) -> bool:
+        raise OSError("no more memory")
+
+    def open_now() -> set[str]:
+        """What is open beside the engine's connections, which are kept for the next question."""
+        found = (each.readlink() for each in Path("/proc/self/fd").iterdir() if each.is_symlink())
+        return {str(each) for each in found if "pidfd" in str(each) or str(tmp_path) in str(each)}
+
+    wanted = target("sleep", "600")
+    with contextlib.closing(ContainerLauncher(target=wanted, progress=lambda _: None)) as launcher:
+        _ = launcher.image
+        monkeypatch.setattr("drainproof.target.container.instance.docker_proxy", fails)
+        with reserve(names=("http",)) as ports, pytest.raises(OSError, match="no more memory"):
+            launcher.launch(target=wanted, ports=dict(ports), output=tmp_path / "o")
+        assert open_now() == set()
+        watching = [thread.name for thread in threading.enumerate() if thread.name.startswith("drainproof-container")]
+        assert set(watching) <= {"drainproof-container-status"}, "that one waits for the engine's answer"
     assert objects(engine, os.getpid()) == []
 
 

@@ -72,6 +72,35 @@ def test_a_server_that_does_not_survive_a_lack_of_time_is_told_so(tmp_path: Path
     assert (verdict["verdict"], verdict["summary"]) == ("note", "it did not survive: it ended with status 3")
 
 
+ENDS_WHEN_PAUSED = """\
+import os, runpy, sys, threading, time
+
+def watch():
+    now = time.monotonic()
+    while True:
+        time.sleep(0.01)
+        before, now = now, time.monotonic()
+        if now > before + 2.0:
+            os._exit(3)
+
+threading.Thread(target=watch, daemon=True).start()
+sys.path.insert(0, "conforming")
+sys.argv[0] = "conforming/server.py"
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_a_server_that_ends_as_soon_as_it_is_resumed_is_told_so(tmp_path: Path) -> None:
+    """Its freezer may be gone before anybody has seen it thaw."""
+    manifest = (SERVERS / "broken" / "hangs-after-a-pause" / "drainproof.toml").read_text()
+    manifest = manifest.replace('"../.."', f'"{SERVERS}"')
+    manifest = manifest.replace('"broken/hangs-after-a-pause/server.py"', f'"-c", {json.dumps(ENDS_WHEN_PAUSED)}')
+    (tmp_path / "drainproof.toml").write_text(manifest)
+    done = run(tmp_path, report=tmp_path / "report", arguments=["-k", "limits.TestPaused"])
+    (verdict,) = done.results["verdicts"]
+    assert (verdict["verdict"], verdict["summary"]) == ("note", "it did not survive: it ended with status 3")
+
+
 def test_nothing_is_left_of_a_run_that_is_killed_while_the_container_is_paused(tmp_path: Path) -> None:
     client = connect(address()).client
     command = pytest_command(

@@ -30,6 +30,7 @@ class HookRun:
 
     hook: Hook | None
     started: float
+    """When it began: a command when its process did. What an engine takes before that is not the hook's."""
     ended: float
     """The end of the hook; of one that hung the moment at which it was not waited for any longer."""
     outcome: Outcome
@@ -59,6 +60,9 @@ class HookRunner:
         self._instance = instance
         self._thread: threading.Thread | None = None
         self._told: tuple[Outcome, str] | None = None
+        self._times: tuple[float, float] | None = None
+        """When a command began and ended by itself, whenever we heard of it."""
+        self._asked = 0.0
         self._ended = 0.0
 
     def run(self, hook: Hook | None, *, until: float, abandoned_until: float) -> HookRun:
@@ -70,6 +74,7 @@ class HookRunner:
             )
         if isinstance(hook, SleepHook):
             return self._sleep(hook, started=started, until=until)
+        self._asked = started
         what = self._execute if isinstance(hook, ExecHook) else self._get
         self._thread = threading.Thread(
             target=self._keep, args=(lambda: what(hook, until=abandoned_until),), name="preStop hook", daemon=True
@@ -80,12 +85,18 @@ class HookRunner:
         if told is None:
             text = f"{hook} was still running when its time was over"
             return HookRun(hook=hook, started=started, ended=time.monotonic(), outcome="hung", because=text)
-        return HookRun(hook=hook, started=started, ended=self._ended, outcome=told[0], because=told[1])
+        started, ended = self._times or (started, self._ended)
+        return HookRun(hook=hook, started=started, ended=ended, outcome=told[0], because=told[1])
 
     def wait_ended(self) -> None:
         """Waits for the thread of a hook that hung. With its target gone, or at its moment, it ends by itself."""
         if self._thread is not None:
             self._thread.join(ENDING)
+
+    @property
+    def delay(self) -> float:
+        """Seconds that passed before a command began, as far as is known: those of the engine, or of a busy machine."""
+        return 0.0 if self._times is None else self._times[0] - self._asked
 
     def _sleep(self, hook: SleepHook, *, started: float, until: float) -> HookRun:
         over = started + hook.seconds
@@ -116,9 +127,12 @@ class HookRunner:
         try:
             done = self._instance.execute(hook.command, until=until)
         except CommandNotStarted as error:
+            self._times = (time.monotonic(),) * 2  # nothing ran that could have taken its time
             return "failed", str(error)
         except ProcessLookupError:
+            self._times = (time.monotonic(),) * 2  # likewise
             return "failed", "the container had ended before the hook began"
+        self._times = done.started, done.ended
         if done.code == 0:
             return "done", f"{hook} ended with status 0"
         said = f": {done.output.strip()}" if done.output.strip() else ""

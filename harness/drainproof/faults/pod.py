@@ -40,6 +40,9 @@ from drainproof.target.pod import ExecHook, Hook, Pod, SleepHook
 MINIMUM_GRACE = 2.0
 """Seconds from the stop signal to SIGKILL that every container gets (minimumGracePeriodInSeconds of the kubelet)."""
 
+LATE_HOOK = 1.0
+"""Seconds late at which a hook may begin and still be said to have hung: the kubelet counts whole seconds."""
+
 HookState = Literal["declared", "hangs", "fails"]
 
 HANGING = SleepHook(seconds=86_400.0)
@@ -191,6 +194,9 @@ class _Stop:
         exited = None if status is None else status.time
         if killed is not None and not told["proven"]:
             told |= {"proven": True, "because": f"{told['because']}; SIGKILL followed {left:.1f} s later"}
+        if run.outcome == "hung" and runner.delay > LATE_HOOK:
+            because = f"the preStop hook began {runner.delay:.1f} s late, and had less than the grace period to end in"
+            told |= {"proven": False, "because": because}
         return {**told, "pre_stop": run.to_json(), "left_for_drain": left, "killed": killed, "exited": exited}
 
     def _signal(self, instance: Instance, left: float) -> dict[str, Any]:

@@ -144,6 +144,7 @@ class _Executioner:
             if one.pid in self.killed or len(self.killed) >= self.shots:
                 return
             self.killed.add(one.pid)
+        assert self.bench.births is not None
         with contextlib.suppress(ProcessLookupError):
-            os.kill(one.pid, signals.SIGKILL)
+            self.bench.births.send(one, signals.SIGKILL)
             self.bench.record("killed_at_birth", pid=one.pid)

@@ -9,12 +9,13 @@ import contextlib
 import os
 import signal as signals
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from drainproof.faults.bench import Bench, Trigger
 from drainproof.faults.reading import held_by, read_sockets
-from drainproof.target import tree
+from drainproof.target import kernel, tree
 from drainproof.target.description import Target
 
 STOPS_WITHIN = 5.0
@@ -51,16 +52,15 @@ class WorkerStopped:
         victim = max(found.pids, key=lambda pid: len(read.intersection(held[pid])))
         before = time.monotonic()
         stopped = resumed = None
-        try:
-            os.kill(victim, signals.SIGSTOP)
-            if _wait(victim, stopped=True):
-                stopped = time.monotonic()
-                bench.running.wait_exit(until=stopped + self.seconds)
-        except ProcessLookupError:
-            pass
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(victim, signals.SIGCONT)
+        with contextlib.suppress(ProcessLookupError), _pidfd(victim) as pidfd:
+            try:
+                kernel.pidfd_send_signal(pidfd, signals.SIGSTOP)
+                if _wait(victim, stopped=True):
+                    stopped = time.monotonic()
+                    bench.running.wait_exit(until=stopped + self.seconds)
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    kernel.pidfd_send_signal(pidfd, signals.SIGCONT)
         if stopped is not None and _wait(victim, stopped=False):
             resumed = time.monotonic()
         because = f"the worker {victim} had ended before it could be stopped"
@@ -77,6 +77,16 @@ class WorkerStopped:
             "held": {str(pid): ports for pid, ports in held.items()},
             "sockets": table,
         }
+
+
+@contextlib.contextmanager
+def _pidfd(pid: int) -> Iterator[int]:
+    """A descriptor of the process. Raises ProcessLookupError where it has ended."""
+    descriptor = kernel.pidfd_open(pid)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _wait(pid: int, *, stopped: bool) -> bool:

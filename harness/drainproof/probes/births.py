@@ -90,9 +90,10 @@ class BirthWatch:
         self._stopping.set()
         self._thread.join(10.0)
         self._bury(time.monotonic())  # what has died just now
-        for known in self._known.values():
-            os.close(known.pidfd)
-        self._known.clear()
+        with self._lock:
+            for known in self._known.values():
+                os.close(known.pidfd)
+            self._known.clear()
         self._record("watched", interval=INTERVAL, worst_gap=round(self._worst, 4))
         if self._failure is not None:
             text = f"the watch over births and deaths broke down: {type(self._failure).__name__}: {self._failure}"
@@ -107,6 +108,14 @@ class BirthWatch:
         """All that were ever seen, each as it was last, in the order of their discovery. A pid may be there twice."""
         with self._lock:
             return [known.sample for known in self._met]
+
+    def send(self, one: ProcessSample, signum: int) -> None:
+        """Sends a signal to one that was seen, by its pidfd. Raises ProcessLookupError where it has ended."""
+        with self._lock:
+            known = self._known.get(one.pid)
+            if known is None or known.sample.created != one.created:
+                raise ProcessLookupError(f"process {one.pid} has ended")
+            kernel.pidfd_send_signal(known.pidfd, signum)
 
     def each_birth(self, hook: Hook) -> Callable[[], None]:
         """Calls `hook` for each process that is young, again where it has become another program; returns what ends it.
@@ -153,9 +162,9 @@ class BirthWatch:
         for pidfd, _ in self._poll.poll(0):
             pid = self._by_pidfd.pop(pidfd)
             self._poll.unregister(pidfd)
-            os.close(pidfd)
-            with self._lock:
+            with self._lock:  # nobody shall signal by a descriptor that is another's by then
                 sample = self._known.pop(pid).sample
+                os.close(pidfd)
             self._buried.add((pid, sample.created))
             self._record("died", t=now, pid=pid)
 

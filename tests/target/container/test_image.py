@@ -9,7 +9,7 @@ import pytest
 from docker.errors import BuildError
 from drainproof.errors import CommandNotStarted
 from drainproof.target.container.engine import Engine
-from drainproof.target.container.image import BUILDS, Image, _has_tag, obtain
+from drainproof.target.container.image import BUILDS, Image, _has_tag, made_layers, obtain
 from drainproof.target.container_spec import ContainerSpec
 
 
@@ -81,3 +81,27 @@ def test_a_build_is_not_tried_for_ever():
 def test_a_build_that_fails_by_itself_is_tried_once():
     with pytest.raises(CommandNotStarted, match="returned a non-zero code: 3\nStep 1/2 : FROM x"):
         built("The command '/bin/sh -c exit 3' returned a non-zero code: 3")
+
+
+LOG = """\
+Step 1/5 : FROM python:3.11-slim
+ ---> 8e0e544aabad
+Step 2/5 : RUN echo one
+ ---> Using cache
+ ---> 000000000002
+Step 3/5 : RUN echo two
+ ---> Running in be9c166bfa0c
+two
+Removing intermediate container be9c166bfa0c
+ ---> 000000000003
+Step 4/5 : COPY server.py .
+ ---> 000000000004
+Step 5/5 : RUN exit 3
+ ---> Running in 5a6beef888ff
+Removing intermediate container 5a6beef888ff
+"""
+
+
+def test_the_layers_that_a_build_made_are_neither_its_base_nor_its_cache():
+    log = [{"stream": line} for line in LOG.splitlines(keepends=True)]
+    assert made_layers([*log, {"error": "returned a non-zero code: 3"}]) == ["000000000003", "000000000004"]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 
 import pytest
 from drainproof.target import tree
-from drainproof.target.container import labels
+from drainproof.target.container import labels, reaper
 
 
 def test_the_owner_is_this_process():
@@ -39,6 +40,41 @@ def test_a_pid_that_is_used_again_is_somebody_else():
     assert not labels.is_alive(f"{machine}/{pid}/{int(birth) - 1}")
 
 
+HIDES = f"""
+set -e
+mount -o remount,hidepid=2 /proc
+owner=$({sys.executable} -c "
+import os
+from drainproof.target.container import labels
+print(labels.owner(os.getppid()))
+")
+setpriv --reuid=65534 --regid=65534 --clear-groups {sys.executable} -c "
+import sys
+from drainproof.target import tree
+from drainproof.target.container import labels
+owner = sys.argv[1]
+machine, pid, birth = owner.split('/')
+print(tree.read_stat(int(pid)) is None, labels.is_alive(owner), labels.is_alive(machine + '/3999999/' + birth))
+" "$owner"
+"""
+
+
+def test_an_owner_that_proc_hides_lives():
+    """Another user's, where /proc is mounted with `hidepid`: it does not show that one, and the kernel knows it."""
+    if shutil.which("unshare") is None or shutil.which("setpriv") is None:
+        pytest.skip("takes unshare and setpriv")
+    done = subprocess.run(
+        ["unshare", "--pid", "--fork", "--mount-proc", "sh", "-c", HIDES],
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    if done.returncode != 0 and "ermi" in done.stderr:  # denied, or not permitted
+        pytest.skip(f"takes root, to mount a /proc, and a folder that others may read: {done.stderr}")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["True", "True", "False"]
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -60,6 +96,8 @@ class Engine:
 
     def __init__(self, **things):
         self.things, self.gone, self.api = things, [], self
+        self.busy = {"busy": 10**9}
+        """How often each refuses to be removed."""
 
     def _of(self, kind, filters):
         return [each for each in self.things.get(kind, ()) if filters["label"] in (each["Labels"] or {})]
@@ -77,9 +115,12 @@ class Engine:
         return self._of("image", filters)
 
     def _remove(self, name, **_):
-        if name == "busy":
+        if self.busy.get(name):
+            self.busy[name] -= 1
             raise RuntimeError("removal of container busy is already in progress")
         self.gone.append(name)
+        for kind, found in self.things.items():
+            self.things[kind] = [each for each in found if each["Id"] != name]
 
     remove_container = remove_network = remove_volume = remove_image = _remove
 
@@ -96,8 +137,8 @@ def test_only_what_is_wanted_is_removed_and_one_failure_stops_nothing():
         volume=[thing("v", "a")],
         image=[thing("i", "a"), thing("j", "b")],
     )
-    removed = labels.remove(engine, which=lambda found: found.get(labels.SESSION) == "a")
-    assert removed == ["container mine", "network n", "volume v", "image i"]
+    found = labels.remove(engine, which=lambda found: found.get(labels.SESSION) == "a")
+    assert found == ["container busy", "container mine", "network n", "volume v", "image i"]
     assert engine.gone == ["mine", "n", "v", "i"]
 
 
@@ -110,3 +151,18 @@ def test_a_layer_of_a_build_that_was_broken_off_has_an_owner_and_no_session():
 
 def test_nothing_to_remove():
     assert labels.remove(Engine(), which=lambda _: True) == []
+
+
+def test_what_is_busy_is_tried_again():
+    engine = Engine(container=[thing("slow", "a"), thing("other", "b")], network=[thing("n", "a")])
+    engine.busy = {"slow": 2, "n": 1}
+    reaper.remove_all(engine, session="a", quiet=0.0)
+    assert sorted(engine.gone) == ["n", "slow"]
+
+
+def test_what_stays_busy_is_given_up(monkeypatch):
+    monkeypatch.setattr(reaper, "BUSY", 0.3)
+    engine = Engine(container=[thing("busy", "a"), thing("mine", "a")])
+    reaper.remove_all(engine, session="a", quiet=0.0)
+    assert engine.gone == ["mine"]
+    assert engine.busy["busy"] < 10**9 - 1

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from drainproof.faults.bench import Bench, Trigger
-from drainproof.faults.container.common import ask, container_of, give_back, group_of, only_in_containers
+from drainproof.faults.container.common import END, ask, container_of, give_back, group_of, only_in_containers
 from drainproof.faults.container.groups import freezer_state
 from drainproof.faults.reading import read_sockets
 from drainproof.target.description import Target
@@ -51,9 +51,12 @@ class Paused:
             frozen.append(freezer_state(freezer))
         finally:
             give_back(bench, "resumed the container", container.unpause)
-        over = time.monotonic()
-        proven = frozen == ["frozen", "frozen"] and (now := freezer_state(freezer)) == "thawed"
-        states = " and ".join(frozen) if not proven else f"frozen for {over - before:.1f} s, and is {now}"
+        over, now = time.monotonic(), freezer_state(freezer)
+        # Its group is gone with it where it ends as soon as it can run again: nobody ends who is frozen.
+        ended = now != "thawed" and bench.running.wait_exit(until=over + END) is not None
+        proven = frozen == ["frozen", "frozen"] and (ended or now == "thawed")
+        then = "then it ended" if ended else f"is {now}"
+        states = " and ".join(frozen) if not proven else f"frozen for {over - before:.1f} s, and {then}"
         return {
             **self.describe(),
             "t": before,

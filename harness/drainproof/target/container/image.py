@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -88,6 +90,7 @@ def _build(
     """Builds the image; its id."""
     docker, _ = libraries()
     progress(f"building the image from {spec.dockerfile}")
+    layers: list[str] = []
     with speaking("built the image"):
         for again in reversed(range(BUILDS)):
             try:
@@ -100,19 +103,49 @@ def _build(
                     forcerm=True,
                 )
             except (docker.errors.BuildError, docker.errors.APIError) as error:
+                log = list(getattr(error, "build_log", ()))
+                layers += made_layers(log)
                 if again and any(words in reason(error) for words in _REMOVED):
                     continue
+                _remove_layers(engine, layers)
                 raise CommandNotStarted(
-                    f"{name}: the image cannot be built from {spec.build}: {reason(error)}{_tail(error)}"
+                    f"{name}: the image cannot be built from {spec.build}: {reason(error)}{_tail(log)}"
                 ) from error
             return str(image.id)
     raise AssertionError("the last build returns or raises")
 
 
-def _tail(error: Exception) -> str:
+def made_layers(log: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The images of the steps that a build made itself, oldest first: neither what it is FROM, nor what it found."""
+    made: list[str] = []
+    own = False
+    for each in log:
+        text = str(each.get("stream") or "")
+        if step := re.match(r"Step \d+/\d+ : (\w+)", text):
+            own = step[1].upper() != "FROM"
+        elif text.strip() == "---> Using cache":
+            own = False
+        elif own and (layer := re.fullmatch(r" ---> ([0-9a-f]{12,64})\n?", text)):
+            made.append(layer[1])
+    return made
+
+
+def _remove_layers(engine: Engine, layers: Sequence[str]) -> None:
+    """Removes what a failed build made, as far as nobody uses it.
+
+    The engine sets the labels by which the reaper finds things in the last steps of a build, which this one never came
+    to. `noprune`: the layers below, which the build found, are somebody else's.
+    """
+    for layer in reversed(layers):
+        with contextlib.suppress(Exception):  # another build stands on it, or has removed it
+            if not engine.client.api.inspect_image(layer)["RepoTags"]:
+                engine.client.api.remove_image(layer, noprune=True)
+
+
+def _tail(log: Sequence[Mapping[str, Any]]) -> str:
     """The end of the log of a build that failed."""
-    log = [str(each.get("stream") or each.get("error") or "").rstrip() for each in getattr(error, "build_log", ())]
-    tail = "\n".join([line for line in log if line][-LOG_TAIL:])
+    said = [str(each.get("stream") or each.get("error") or "").rstrip() for each in log]
+    tail = "\n".join([line for line in said if line][-LOG_TAIL:])
     return f"\n{tail}" if tail else ""
 
 

@@ -20,6 +20,7 @@ from drainproof.probes.sockets import Namespace
 from drainproof.target import kernel
 from drainproof.target.container import cgroup
 from drainproof.target.container.engine import HOST, Engine, docker_proxy, libraries, speaking
+from drainproof.target.container.executed import ExecutedProcesses
 from drainproof.target.container.image import Image
 from drainproof.target.container.network import ContainerSockets
 from drainproof.target.container.watch import Watch
@@ -52,6 +53,7 @@ class ContainerInstance:
         pid: int,
         pidfd: int | None,
         watch: Watch,
+        network: ContainerSockets,
         inside: Mapping[str, int],
         ports: Mapping[str, int],
         tmp: Path,
@@ -61,7 +63,7 @@ class ContainerInstance:
     ) -> None:
         """`pid` is 0, and `pidfd` None, where PID 1 ended before it could be looked at.
 
-        `later` does what nobody has to wait for.
+        `watch` and `network` are closed by `end`. `later` does what nobody has to wait for.
         """
         self._later = later
         self.name = name
@@ -72,7 +74,7 @@ class ContainerInstance:
         self.output = output
         self.container = container
         self.image = image
-        self._network = ContainerSockets(pid=pid)
+        self._network = network
         self.sockets = Namespace(
             rows=self._network.rows, inside={ports[port]: number for port, number in inside.items()}, own=True
         )
@@ -230,12 +232,19 @@ class ContainerInstance:
             ) from error
 
     def execute(self, command: Sequence[str], *, until: float) -> Executed:
-        """Runs a command in the container, as `docker exec` and an exec hook of Kubernetes do."""
-        docker, _ = libraries()
-        api = self._engine.client.api
-        started = time.monotonic()
+        """Runs a command in the container, as `docker exec` and an exec hook of Kubernetes do.
+
+        Its times are those of its process; where that lived too shortly to be seen, those of the engine's answers.
+        """
         if self._watch.ended_at is not None:
             raise ProcessLookupError(f"the container of {self.name} has ended")
+        with contextlib.closing(ExecutedProcesses(members=self._members)) as seen:
+            return self._execute(command, until=until, seen=seen)
+
+    def _execute(self, command: Sequence[str], *, until: float, seen: ExecutedProcesses) -> Executed:
+        docker, _ = libraries()
+        api = self._engine.client.api
+        asked = time.monotonic()
         said: list[bytes] = []
         failures: list[Exception] = []
         try:
@@ -254,20 +263,24 @@ class ContainerInstance:
 
         thread = threading.Thread(target=run, name="drainproof-exec", daemon=True)
         thread.start()
-        thread.join(max(0.0, until - time.monotonic()))
+        while thread.is_alive() and time.monotonic() < until:
+            seen.watch(until=until)
+        answered = time.monotonic()
         with speaking(f"asked after {command[0]}"):
             state = api.exec_inspect(identity)
-        if thread.is_alive() and self._watch.ended_at is None and state.get("Pid"):
+        process = seen.of(int(state.get("Pid") or 0))
+        started = asked if process is None else max(asked, process.started)
+        if process is not None and process.ended is None and self._watch.ended_at is None and thread.is_alive():
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(int(state["Pid"]), signal.SIGKILL)
+                kernel.pidfd_send_signal(process.pidfd, signal.SIGKILL)
             thread.join(_STATUS)
             return Executed(started=started, ended=time.monotonic(), code=None, output=_text(said))
-        ended = time.monotonic()
+        ended = answered if process is None or process.ended is None else process.ended
         code = state.get("ExitCode")
         output = _text(said)
         if code in (126, 127) and "exec failed" in output:  # what runc says of a command that is not there
             raise CommandNotStarted(f"{command[0]!r} cannot be executed in the container: {output.strip()}")
-        return Executed(started=started, ended=ended, code=code, output=output)
+        return Executed(started=started, ended=max(started, ended), code=code, output=output)
 
     # -- what it leaves --
 

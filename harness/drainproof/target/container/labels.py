@@ -26,6 +26,7 @@ def owner(pid: int) -> str:
 
 def is_alive(value: str) -> bool:
     """Whether the owner lives. One of another machine, or in a container, is taken to: it cannot be seen from here.
+    So is one of another user where /proc hides those (mounted with `hidepid`).
 
     A zombie does not: it was killed, and nobody has asked how it ended.
     """
@@ -34,7 +35,20 @@ def is_alive(value: str) -> bool:
     if machine != _machine() or not pid.isdecimal():
         return True
     stat = tree.read_stat(int(pid))
-    return stat is not None and stat.alive and str(stat.birth) == birth
+    if stat is None:
+        return _is_there(int(pid))
+    return stat.alive and str(stat.birth) == birth
+
+
+def _is_there(pid: int) -> bool:
+    """Whether the kernel knows a process that /proc does not show us: then it is not ours to say that it has ended."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (ProcessLookupError, OverflowError):
+        return False
+    return True
 
 
 def of(session: str) -> dict[str, str]:
@@ -43,7 +57,9 @@ def of(session: str) -> dict[str, str]:
 
 
 def remove(client: Any, *, which: Callable[[dict[str, str]], bool]) -> list[str]:
-    """Removes every container, network, volume and image of ours whose labels satisfy `which`; returns what it was.
+    """Removes every container, network, volume and image of ours whose labels satisfy `which`; returns what it found.
+
+    Not all of that need be gone: who wants to know looks again, until nothing is found.
 
     In this order, since each may use the next. What goes away by itself meanwhile is no trouble: other sessions end
     while this one looks. So the engine's lists are asked, and not the SDK's, which inspect each object and raise for
@@ -64,14 +80,14 @@ def remove(client: Any, *, which: Callable[[dict[str, str]], bool]) -> list[str]
         ("volume", "Name", api.volumes(filters=filters)["Volumes"] or (), partial(api.remove_volume, force=True)),
         ("image", "Id", api.images(all=True, filters=filters), partial(api.remove_image, force=True)),
     ]
-    removed: list[str] = []
+    theirs: list[str] = []
     for kind, key, found, end in kinds:
         for each in found:
             if which(each.get("Labels") or {}):
-                with contextlib.suppress(Exception):  # one that somebody else is just removing
+                theirs.append(f"{kind} {each[key]}")
+                with contextlib.suppress(Exception):  # one that somebody else is just removing, or that is busy
                     end(each[key])
-                    removed.append(f"{kind} {each[key]}")
-    return removed
+    return theirs
 
 
 def _machine() -> str:

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from drainproof.target.container.engine import Engine, address, connect, librari
 from drainproof.target.container.image import Image, obtain
 from drainproof.target.container.instance import ContainerInstance
 from drainproof.target.container.made import container_class
+from drainproof.target.container.network import ContainerSockets
 from drainproof.target.container.reaper import Reaper
 from drainproof.target.container.watch import Watch
 from drainproof.target.container_spec import ContainerSpec
@@ -57,6 +58,8 @@ class ContainerLauncher:
         self._image: Image | None = None
         self._failure: DrainproofError | None = None
         self._silent = 0
+        self._broken_off = False
+        """Whether a build or a launch was, so that the engine may still be about to make what we asked it for."""
         self._removals: list[tuple[frozenset[int], Future[None]]] = []
         """Of which ports, and what removes the container that had them."""
         self._remover = ThreadPoolExecutor(2, thread_name_prefix="drainproof-removal")
@@ -77,7 +80,8 @@ class ContainerLauncher:
                 raise type(self._failure)(str(self._failure)) from self._failure
             if self._image is None:
                 try:
-                    self._image = self._prepare()
+                    with self._noticing_breaks():
+                        self._image = self._prepare()
                 except DrainproofError as error:  # it would fail the same way, and take as long, for every scenario
                     self._failure = error
                     raise
@@ -152,10 +156,22 @@ class ContainerLauncher:
             }
         )
         try:
-            self._start(made, name=target.name)
+            with self._noticing_breaks():
+                self._start(made, name=target.name)
             return self._watched(made, engine, image, ports=ports, output=output, tmp=tmp or fresh_tmp())
         except BaseException:
             made.discard()
+            raise
+
+    @contextlib.contextmanager
+    def _noticing_breaks(self) -> Iterator[None]:
+        """Notices where what the engine is asked for is broken off by Ctrl-C or the like, and not answered."""
+        try:
+            yield
+        except DrainproofError:
+            raise
+        except BaseException:
+            self._broken_off = True
             raise
 
     def _start(self, made: Any, *, name: str) -> None:
@@ -177,27 +193,37 @@ class ContainerLauncher:
         """The instance of a container that was started."""
         container = made.get_wrapped_container()
         pid, pidfd = self._locate(engine, container.id)
-        watch = Watch(
-            connection=made.connection,
-            output=output,
-            literals=LITERALS,
-            pidfd=pidfd,
-            wait=lambda: _wait(engine, container.id),
-        )
-        return ContainerInstance(
-            container=container,
-            engine=engine,
-            image=image,
-            pid=pid,
-            pidfd=pidfd,
-            watch=watch,
-            inside=self._spec.ports,
-            ports=ports,
-            tmp=tmp,
-            output=output,
-            name=self._target.name,
-            later=lambda remove: self._removals.append((frozenset(ports.values()), self._remover.submit(remove))),
-        )
+        with contextlib.ExitStack() as stack:  # an instance that comes about closes all of this at its end
+            if pidfd is not None:
+                stack.callback(os.close, pidfd)
+            watch = Watch(
+                connection=made.connection,
+                output=output,
+                literals=LITERALS,
+                pidfd=pidfd,
+                wait=lambda: _wait(engine, container.id),
+            )
+            stack.pop_all()  # the pidfd is the watch's now
+            stack.callback(watch.close)
+            network = ContainerSockets(pid=pid)
+            stack.callback(network.close)
+            instance = ContainerInstance(
+                container=container,
+                engine=engine,
+                image=image,
+                pid=pid,
+                pidfd=pidfd,
+                watch=watch,
+                network=network,
+                inside=self._spec.ports,
+                ports=ports,
+                tmp=tmp,
+                output=output,
+                name=self._target.name,
+                later=lambda remove: self._removals.append((frozenset(ports.values()), self._remover.submit(remove))),
+            )
+            stack.pop_all()
+            return instance
 
     def _await_removals(self, ports: Set[int] | None = None) -> None:
         """Waits until the containers are removed that had one of these ports (None: all).
@@ -248,7 +274,7 @@ class ContainerLauncher:
         self._await_removals()
         self._remover.shutdown()
         if self._reaper is not None:
-            self._reaper.close()
+            self._reaper.close(orderly=not self._broken_off)
             self._reaper = None
 
 

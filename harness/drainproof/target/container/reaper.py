@@ -21,6 +21,7 @@ import signal
 import subprocess
 import sys
 import time
+from typing import Any
 
 from drainproof.target.container import engine, labels
 
@@ -30,9 +31,12 @@ END = 60.0
 AWAY = 600.0
 """Seconds that an engine is waited for which does not answer: it may be starting again."""
 
+BUSY = 30.0
+"""Seconds for which an object is tried again that the engine does not remove: it is busy with it, or too slow."""
+
 LATE = 10.0
-"""Seconds after the sudden end of a session in which something may still appear: a container whose creation was under
-way."""
+"""Seconds after the end of a session, sudden or with something broken off, in which something may still appear: a
+container whose creation was under way."""
 
 ORDERLY = b"."
 """What a session sends that ends in order: nothing is under way."""
@@ -55,13 +59,17 @@ class Reaper:
         )
         os.close(reading)
 
-    def close(self) -> None:
-        """Lets it remove what is left, and waits until it has, unless the engine is away. Idempotent."""
+    def close(self, *, orderly: bool = True) -> None:
+        """Lets it remove what is left, and waits until it has, unless the engine is away. Idempotent.
+
+        `orderly`: nothing is under way in the engine. Else the reaper waits `LATE` seconds for what may still appear.
+        """
         process, self._process = self._process, None
         if process is None:
             return
-        with contextlib.suppress(OSError):  # it was killed
-            os.write(self._writing, ORDERLY)
+        if orderly:
+            with contextlib.suppress(OSError):  # it was killed
+                os.write(self._writing, ORDERLY)
         os.close(self._writing)
         assert process.stdout is not None
         with process.stdout:
@@ -71,7 +79,7 @@ class Reaper:
                 return
         if process.wait(END) != 0:
             with contextlib.suppress(Exception):
-                _remove(self._session)
+                remove_all(engine.connect(engine.address()).client, session=self._session, quiet=0.0)
 
 
 def main(session: str) -> None:
@@ -85,9 +93,8 @@ def main(session: str) -> None:
     give_up = time.monotonic() + AWAY
     while time.monotonic() < give_up:
         try:
-            until = time.monotonic() + quiet
-            while _remove(session) or time.monotonic() < until:
-                time.sleep(0.1)
+            client = engine.connect(engine.address()).client
+            remove_all(client, session=session, quiet=quiet)
         except Exception:
             engine.connect.cache_clear()
             with contextlib.suppress(OSError):
@@ -97,9 +104,17 @@ def main(session: str) -> None:
             return
 
 
-def _remove(session: str) -> list[str]:
-    client = engine.connect(engine.address()).client
-    return labels.remove(client, which=lambda found: found.get(labels.SESSION) == session)
+def remove_all(client: Any, *, session: str, quiet: float) -> None:
+    """Removes what bears the session's label, until nothing does; for `quiet` seconds something may still appear.
+
+    What the engine has not removed after `BUSY` seconds is left to the next session.
+    """
+    began = time.monotonic()
+    while True:
+        found = labels.remove(client, which=lambda found: found.get(labels.SESSION) == session)
+        if time.monotonic() >= began + (max(BUSY, quiet) if found else quiet):
+            return
+        time.sleep(0.1)
 
 
 if __name__ == "__main__":
