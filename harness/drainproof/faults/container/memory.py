@@ -197,18 +197,22 @@ def _limits(bench: Bench) -> dict[str, int]:
     return {"mem_limit": limit, "memswap_limit": settings.get("MemorySwap") or limit}
 
 
-def _state(bench: Bench) -> dict[str, Any]:
+def _says_so(bench: Bench) -> bool:
+    """Whether the engine has heard of it: by `OOMKilled`, which not every one sets for a child, or by its event."""
     container = container_of(bench).container
-    state: dict[str, Any] = container.client.api.inspect_container(container.id)["State"]
-    return state
+    api = container.client.api
+    if api.inspect_container(container.id)["State"]["OOMKilled"]:
+        return True
+    asked = {"event": "oom", "container": container.id}
+    return any(True for _ in api.events(since=0, until=int(time.time()) + 1, filters=asked, decode=True))
 
 
 def _told(bench: Bench) -> bool:
-    """What the engine says (`OOMKilled`), which hears of it a moment later."""
+    """What the engine says, which hears of it a moment later."""
     instance, until = container_of(bench), time.monotonic() + TOLD_WITHIN
     while bench.running.wait_exit(until=min(until, time.monotonic() + 0.05)) is None and time.monotonic() < until:
         with contextlib.suppress(Inconclusive):  # it has just ended
-            if ask(bench, "asked whether it was short of memory", lambda: _state(bench)["OOMKilled"]):
+            if ask(bench, "asked whether it was short of memory", lambda: _says_so(bench)):
                 return True
     return instance.out_of_memory
 
