@@ -57,7 +57,7 @@ def test_nothing_survives(how: signal.Signals, tmp_path: Path) -> None:
             env={**environment(), "DRAINPROOF_TEST_RUN": marker, "TMPDIR": str(tmp)},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell in the background has it ignored
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - a shell may ignore it
         )
         try:
             with pytest.raises(subprocess.TimeoutExpired):
