@@ -173,7 +173,7 @@ class TestReplacementsCannotLoad:
         """Every attempt that failed logs its cause."""
         evidence.require()
         fired = {int(shot["pid"]) for shot in evidence.shim.fired("load")}
-        failed = [life for life in _workers.successors(evidence) if life.pid in fired and life.died is not None]
+        failed = [life for life in _workers.successors(evidence) if life.own_pid in fired and life.died is not None]
         _workers.logs_every_cause(evidence, facts, failed=failed, cause=MESSAGE)
 
 

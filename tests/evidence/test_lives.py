@@ -150,3 +150,9 @@ def test_the_plot_shows_both_schedules() -> None:
     assert first.split()[:5] == ["1", "1.00", "s", "1.02", "s"]
     assert second.endswith("too early")
     assert second.count("█") == 5 and second.index("│") > second.rindex("█")
+
+
+def test_a_process_in_a_container_has_another_number_for_itself() -> None:
+    born = {"event": "born", "t": 1.0, "parent": 1, "exe": "python3", "cmdline": ["python3"]}
+    inside, here = Lives([{**born, "pid": 4711, "own_pid": 7}, {**born, "pid": 4712}], kin=None).all
+    assert (inside.own_pid, here.own_pid) == (7, 4712)

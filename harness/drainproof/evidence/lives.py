@@ -39,6 +39,8 @@ class Life:
     """None: it lived on when the observation ended."""
     exe: str
     cmdline: tuple[str, ...]
+    own_pid: int = 0
+    """The number that it has for itself, as the shim reports it: in a container another one than outside."""
 
     def within(self, t: float) -> bool:
         """Whether it lived at that moment."""
@@ -93,6 +95,7 @@ def _lives(events: Iterable[Mapping[str, Any]]) -> list[Life]:
                     died=None,
                     exe=event["exe"],
                     cmdline=tuple(event["cmdline"]),
+                    own_pid=event.get("own_pid", event["pid"]),
                 )
             )
         elif kind == "became" and event["pid"] in living:

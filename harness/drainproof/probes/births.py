@@ -11,7 +11,7 @@ Which way, and which lost?
 
 The lines go to the timeline (`t` is the moment itself, so they are not in the order of their moments):
 
-    {"t", "event": "born", "pid", "parent", "exe", "cmdline", "seen"}       t: by the kernel's account, to 10 ms
+    {"t", "event": "born", "pid", "own_pid", "parent", "exe", "cmdline", "seen"}    t: by the kernel, to 10 ms
     {"t", "event": "became", "pid", "exe", "cmdline"}                       after an exec
     {"t", "event": "died", "pid"}
     {"t", "event": "blind", "until"}                                        nobody looked in between
@@ -199,7 +199,7 @@ class BirthWatch:
             os.close(pidfd)
             return False
         what = {"pid": pid, "parent": sample.ppid, "exe": sample.exe, "cmdline": list(sample.cmdline)}
-        self._record("born", t=sample.created, seen=now, **what)
+        self._record("born", t=sample.created, seen=now, own_pid=self._instance.own_pid(pid), **what)
         self._by_pidfd[pidfd] = pid
         self._poll.register(pidfd, select.POLLIN)
         with self._lock:
