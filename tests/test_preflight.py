@@ -12,7 +12,7 @@ from drainproof.target.container_spec import ContainerSpec
 from drainproof.target.description import Policy, Target
 
 
-def said(*, command=(), entrypoint=(), stop=None, manifest=(), **policy) -> list[str]:
+def said(*, command=(), entrypoint=(), stop=None, manifest=(), init=False, **policy) -> list[str]:
     image = Image(
         id="sha256:1",
         name="mine",
@@ -27,7 +27,7 @@ def said(*, command=(), entrypoint=(), stop=None, manifest=(), **policy) -> list
     target = Target(
         name="mine",
         launch="container",
-        container=ContainerSpec(image="mine"),
+        container=ContainerSpec(image="mine", init=init),
         folder=Path(),
         manifest=None,
         command=tuple(manifest),
@@ -62,6 +62,11 @@ def test_shell_form(script, exec_form):
     (text,) = said(command=["/bin/sh", "-c", script])
     assert text.startswith("CMD is in shell form (/bin/sh -c …), so a shell is PID 1")
     assert text.endswith(f"in exec form: {exec_form}")
+
+
+def test_shell_form_behind_an_init():
+    (text,) = said(command=["/bin/sh", "-c", "python3 server.py"], init=True)
+    assert "a shell is what the init starts" in text and "PID 1" not in text
 
 
 def test_shell_form_in_the_entrypoint_or_in_the_manifest():

@@ -298,7 +298,7 @@ class UntilBackInService:
 
     def describe(self) -> dict[str, Any]:
         """JSON values for the evidence."""
-        return {"kind": "until_recovered", "deadline": self.deadline}
+        return {"kind": "until_back_in_service", "deadline": self.deadline}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,8 +30,9 @@ def of_image(*, image: Image, target: Target) -> list[str]:
     found = []
     command = image.main_command(target.command)
     if _is_shell_form(command):
+        who = "a shell is what the init starts" if target.container.init else "a shell is PID 1"
         found.append(
-            f"CMD is in shell form ({shlex.join(command[:2])} …), so a shell is PID 1, and a shell passes no signal on "
+            f"CMD is in shell form ({shlex.join(command[:2])} …), so {who}, and a shell passes no signal on "
             f"unless it hands its place on (exec); in exec form: CMD {json.dumps(_exec_form(command[2]))}"
         )
     stop = image.stop_signal
