@@ -18,6 +18,10 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+SPECIFICATION = "2026.11"
+"""The version of the requirements (year and month, then a number where there is a second one): changes whenever one is
+added, sharpened or withdrawn. Results name the version that they were judged by."""
+
 Level = Literal["MUST", "SHOULD"]
 """MUST decides the certificate; SHOULD becomes a note on it."""
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 Outcome = Literal["pass", "fail", "note", "inconclusive", "unsupported", "error"]
@@ -22,7 +22,50 @@ def judged_nothing(outcomes: Iterable[Outcome]) -> bool:
     return all(outcome == "unsupported" for outcome in outcomes)
 
 
+Overall = Literal["conforming", "conforming with notes", "not conforming", "incomplete"]
+"""What a certificate says of the whole run."""
+
 Fact = str | int | float | bool | None | list[Any] | dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """A failure that the user has declared as known. It stays a failure; only a gate lets it pass."""
+
+    id: str
+    """What it was declared for: a requirement (`DRAIN-1`), or one in a scenario."""
+    reason: str
+    link: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stale:
+    """A declared known failure that no verdict of this run matches."""
+
+    known: Known
+    why: str
+    """Such as: it holds now, or: it was not judged."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """What was asked of the run as a whole, and whether it holds."""
+
+    rule: str
+    """As the user gave it: `must`, `must+should`, `no-regression:baseline.json`."""
+    passed: bool
+    reasons: tuple[str, ...]
+    """One sentence for each thing that closes the gate; empty where it is open."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """The evidence that the verdicts were drawn from."""
+
+    folder: str
+    """Of the run, relative to the report folder: `evidence/2026-11-20_15-40-11`."""
+    digests: str
+    """SHA-256, in hexadecimal digits, of the manifest in it that names the digest of each other file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +95,16 @@ class Verdict:
     """Seconds that the check took, the experiment included for the first check of a scenario."""
     details: str = ""
     """What a person wants to see beyond the summary (log lines, lost requests); may have several lines."""
+    known: Known | None = None
+    """The declaration that this failure is known; None where there is none."""
+
+    @staticmethod
+    def from_json(content: Mapping[str, Any]) -> Verdict:
+        """The verdict that `to_json` gave `content` for; keys of later versions are left out."""
+        names = {f.name for f in fields(Verdict)}
+        values = {name: value for name, value in content.items() if name in names}
+        known = values.get("known")
+        return Verdict(**{**values, "known": None if known is None else Known(**known)})
 
     def to_json(self) -> dict[str, Any]:
         """JSON values, the form that `results.json` holds."""
@@ -73,9 +126,53 @@ class Results:
     aborted: bool
     """True while the run goes on, and for ever in one that did not reach its end."""
     command: str = ""
+    specification: str = ""
+    """The version of the requirements that the verdicts are about."""
+    deselected: int = 0
+    """How many checks the user left out (`-k` and the like): what they would have said is not known."""
+    bundle: Bundle | None = None
+    """None while the run goes on."""
+    gate: Gate | None = None
+    """None where the user set none, and while the run goes on."""
+    stale: tuple[Stale, ...] = ()
+    """Declared known failures that are none any more."""
 
     @property
     def red(self) -> bool:
-        """Whether this run must not pass a gate: where something is red, and where nothing was judged."""
+        """Whether something is red, and true as well where nothing was judged."""
         outcomes = [verdict.verdict for verdict in self.verdicts]
         return self.aborted or judged_nothing(outcomes) or not RED.isdisjoint(outcomes)
+
+    @property
+    def overall(self) -> Overall:
+        """The verdict on the whole.
+
+        A MUST that does not hold decides, whatever else is not known, and whether or not it was declared as known.
+        Without one, everything that was not judged leaves the run incomplete: what `inconclusive` and `error` say, what
+        the user left out, what an aborted run did not get to. A rule that does not apply leaves nothing open.
+        """
+        outcomes = {verdict.verdict for verdict in self.verdicts}
+        if "fail" in outcomes:
+            return "not conforming"
+        if self.red or self.deselected:
+            return "incomplete"
+        return "conforming with notes" if "note" in outcomes else "conforming"
+
+    @staticmethod
+    def from_json(content: Mapping[str, Any]) -> Results:
+        """The results that `results.json` holds. Raises KeyError or TypeError where something is missing or wrong."""
+        bundle, gate = content.get("bundle"), content.get("gate")
+        return Results(
+            target=dict(content["target"]),
+            versions=dict(content["versions"]),
+            verdicts=tuple(Verdict.from_json(verdict) for verdict in content["verdicts"]),
+            started=content["started"],
+            seconds=content["seconds"],
+            aborted=content["aborted"],
+            command=content["command"],
+            specification=content.get("specification", ""),
+            deselected=content.get("deselected", 0),
+            bundle=None if bundle is None else Bundle(**bundle),
+            gate=None if gate is None else Gate(**{**gate, "reasons": tuple(gate["reasons"])}),
+            stale=tuple(Stale(known=Known(**s["known"]), why=s["why"]) for s in content.get("stale", ())),
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,18 @@ def document(results: Results) -> dict[str, Any]:
         "format": FORMAT,
         "aborted": results.aborted,
         "red": results.red,
+        "overall": results.overall,
+        "specification": results.specification,
         "started": results.started,
         "seconds": results.seconds,
         "command": results.command,
         "target": results.target,
         "versions": results.versions,
         "counts": counts,
+        "deselected": results.deselected,
+        "bundle": None if results.bundle is None else asdict(results.bundle),
+        "gate": None if results.gate is None else asdict(results.gate),
+        "stale": [asdict(stale) for stale in results.stale],
         "verdicts": [verdict.to_json() for verdict in results.verdicts],
     }
     if (found := pods.advice(results)) is not None:

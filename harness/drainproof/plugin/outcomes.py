@@ -249,7 +249,7 @@ def dress(report: pytest.TestReport, verdict: Verdict) -> None:
 def verdict_of(report: object) -> Verdict | None:
     """The verdict that a report carries."""
     content: dict[str, Any] | None = getattr(report, "drainproof_verdict", None)
-    return None if content is None else Verdict(**content)
+    return None if content is None else Verdict.from_json(content)
 
 
 def outcome_of(report: object) -> Outcome | None:

@@ -17,6 +17,7 @@ from drainproof.plugin import folders
 from drainproof.plugin.naming import CHECK, SCENARIO
 from drainproof.plugin.outcomes import verdict_of
 from drainproof.plugin.run import Run
+from drainproof.requirement import SPECIFICATION
 from drainproof.text import json_value
 from drainproof.verdict import Results, Verdict, judged_nothing
 
@@ -62,6 +63,7 @@ class ResultsKeeper:
             seconds=round(time.monotonic() - self._began, 3),
             aborted=self._lost_worker or not self._ended,
             command=shlex.join(["pytest", *map(str, run.config.invocation_params.args)]),
+            specification=SPECIFICATION,
         )
 
     def pytest_sessionstart(self) -> None:
