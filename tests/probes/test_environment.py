@@ -93,7 +93,8 @@ def test_other_programs_and_processes_that_are_gone() -> None:
 def test_an_interpreter_that_does_not_answer(tmp_path: Path) -> None:
     venv.create(tmp_path, symlinks=True, with_pip=False)
     (site,) = tmp_path.glob("lib/python*/site-packages")
-    (site / "sitecustomize.py").write_text("import sys, time\nif sys.flags.isolated:\n    time.sleep(60)\n")
+    # No sitecustomize: Debian's Python has one of its own, which comes first.
+    (site / "sleeps.pth").write_text("import sys, time; sys.flags.isolated and time.sleep(60)\n")
     with running(tmp_path / "bin" / "python", "-c", WAIT) as pid:
         started = time.monotonic()
         assert describe_python(pid=pid, timeout=0.3) == {}

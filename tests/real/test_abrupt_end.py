@@ -68,7 +68,7 @@ def test_nothing_survives(how: signal.Signals, tmp_path: Path) -> None:
             deadline = time.monotonic() + 5.0
             while (left := ours(marker)) and time.monotonic() < deadline:
                 time.sleep(0.05)
-            assert not left, [p.cmdline() for p in left]
+            assert not left, left
             assert not ports & listening(list(psutil.process_iter())), "a port of the target is still open"
             assert not list(tmp.glob("dp-*")), "a temporary folder of the target is left"
         finally:

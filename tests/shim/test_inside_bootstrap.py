@@ -103,8 +103,12 @@ def test_it_makes_way_for_another_sitecustomize(minor: int, tmp_path: Path) -> N
     session = {"DRAINPROOF_SHIM": str(tmp_path)}
     code = "import sitecustomize; print(sitecustomize.__name__, sitecustomize.__file__)"
 
-    none = run(python, "-c", code, PYTHONPATH=path, **session)
-    assert none.stderr.splitlines()[-1] == "ModuleNotFoundError: No module named 'sitecustomize'"
+    # The interpreter's own, which Debian's has, or none.
+    with_us, without = (run(python, "-c", code, PYTHONPATH=p, **session) for p in (path, str(theirs)))
+    assert with_us.stdout == without.stdout
+    assert with_us.stderr.splitlines()[-1:] == without.stderr.splitlines()[-1:]
+    if not without.stdout:
+        assert with_us.stderr.splitlines()[-1] == "ModuleNotFoundError: No module named 'sitecustomize'"
     assert (tmp_path / "reports.jsonl").read_text().count("hello") == 1
 
     (theirs / "sitecustomize.py").write_text("import sys; sys.theirs = __name__")

@@ -94,9 +94,14 @@ class Side(asyncio.Protocol):
 
     def __init__(self, *, passage: Passage) -> None:
         self.passage = passage
+        self.early = bytearray()
+        """What came before there was a connection to write it to."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        if self.early:
+            self.transport.write(bytes(self.early))
+            self.early.clear()
 
     def data_received(self, data: bytes) -> None:
         self.passage.last_activity = time.monotonic()
@@ -106,6 +111,8 @@ class Side(asyncio.Protocol):
         """To whoever is on this side."""
         if self.transport is not None:
             self.transport.write(data)
+        else:
+            self.early += data
 
     def pause_writing(self) -> None:
         if self.other.transport is not None:
@@ -185,7 +192,11 @@ class Passage:
         self.closed = False
 
     def open(self) -> None:
-        """The client is there: nothing is read from it until there is somewhere to put it."""
+        """The client is there: nothing is read from it until there is somewhere to put it.
+
+        But for what is there already: Python 3.11.2 (Debian 12) and older ones begin to read after `connection_made`,
+        whether or not that has paused it.
+        """
         self.passages.add(self)
         assert self.client.transport is not None
         self.client.transport.pause_reading()
