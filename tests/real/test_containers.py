@@ -594,6 +594,15 @@ def ours(marker: str) -> list[psutil.Process]:
     return found
 
 
+def command_line(process: psutil.Process) -> list[str]:
+    """Empty where it has just ended."""
+    try:
+        words: list[str] = process.cmdline()
+    except psutil.Error:
+        return []
+    return words
+
+
 def nothing_is_left(engine: Any, pid: int, marker: str, tmp_path: Path) -> None:
     eventually(lambda: not objects(engine, pid), f"left in the engine: {objects(engine, pid)}")
     eventually(lambda: not ours(marker), f"left of {marker}: {ours(marker)}")
@@ -621,7 +630,7 @@ def test_nothing_is_left_whatever_happens_to_pytest(how: signal.Signals, tmp_pat
         marker = f"{how.name}-{number}-{seed}"
         run = whole_run(folder, "-k", STOP, DRAINPROOF_TEST_RUN=marker)
         # From the first sign of the reaper on there may be something to leave behind.
-        eventually(lambda m=marker: any("reaper" in " ".join(p.cmdline()) for p in ours(m)), "no reaper")
+        eventually(lambda m=marker: any("reaper" in " ".join(command_line(p)) for p in ours(m)), "no reaper")
         with contextlib.suppress(subprocess.TimeoutExpired):
             run.communicate(timeout=moments.uniform(0.0, 15.0))
         run.send_signal(how)
@@ -632,7 +641,7 @@ def test_nothing_is_left_whatever_happens_to_pytest(how: signal.Signals, tmp_pat
 def test_what_a_killed_run_with_a_killed_reaper_leaves_the_next_one_removes(tmp_path: Path, engine: Any) -> None:
     run = whole_run(tmp_path, "-k", STOP, DRAINPROOF_TEST_RUN="both")
     eventually(lambda: any(o.startswith("container") for o in objects(engine, run.pid)), "no container")
-    (reaper,) = [process for process in ours("both") if "drainproof.target.container.reaper" in process.cmdline()]
+    (reaper,) = [process for process in ours("both") if "drainproof.target.container.reaper" in command_line(process)]
     reaper.kill()
     run.kill()
     run.communicate()
