@@ -10,9 +10,10 @@ from drainproof.load.plan import Request
 from drainproof.target.container.image import Image
 from drainproof.target.container_spec import ContainerSpec
 from drainproof.target.description import Policy, Target
+from drainproof.target.pod import ExecHook, Pod, SleepHook
 
 
-def said(*, command=(), entrypoint=(), stop=None, manifest=(), init=False, **policy) -> list[str]:
+def said(*, command=(), entrypoint=(), stop=None, manifest=(), init=False, pod=None, **policy) -> list[str]:
     image = Image(
         id="sha256:1",
         name="mine",
@@ -35,8 +36,27 @@ def said(*, command=(), entrypoint=(), stop=None, manifest=(), init=False, **pol
         readiness="/ready",
         requests=(Request(name="fast", method="GET", path="/"),),
         policy=Policy(**{"grace_period": 5.0, **policy}),
+        pod=pod,
     )
     return preflight.of_image(image=image, target=target)
+
+
+@pytest.mark.parametrize(
+    ("hook", "grace", "expected"),
+    [
+        (SleepHook(seconds=5), 9.5, "a preStop pause of 5 s and the policy's grace period of 5 s do not fit"),
+        (None, 4, "the policy's grace period of 5 s does not fit in the pod's of 4 s"),
+        (SleepHook(seconds=5), 10, None),
+        (ExecHook(command=("sleep", "5")), 5, None),
+    ],
+)
+def test_what_does_not_fit_in_the_pods_grace_period(hook, grace, expected):
+    pod = Pod(grace_period=grace, pre_stop=hook, sources={"policy.grace_period": "[policy]"})
+    found = said(command=["python3", "server.py"], pod=pod)
+    assert [expected in text for text in found] == ([True] if expected else [])
+    assert all(f"terminationGracePeriodSeconds: {10 if hook else 5}" in text for text in found)
+    derived = Pod(grace_period=grace, pre_stop=hook, sources={"policy.grace_period": "mine.yaml"})
+    assert said(command=["python3", "server.py"], pod=derived) == [], "the policy says nothing of its own"
 
 
 def test_nothing_to_say():

@@ -374,9 +374,9 @@ class _Run:
 
     def _serve(self, cleanup: ExitStack) -> None:
         """Waits until it serves, behind what it is to serve, and puts the load on it."""
+        self._start_up()
         if self.bench.streams and (why := self.bench.running.obscured) is not None:
             raise Inconclusive(why)
-        self._start_up()
         if self.behind is not None:
             self.progress("starting a second one, and the load balancer")
             self.bench.fleet = self.behind.set_up(self.bench)

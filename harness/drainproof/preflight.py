@@ -7,6 +7,7 @@ a handler may have an init in front of it. CONT-1 judges what really happens.
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from drainproof.probes import processes
 from drainproof.target.container.image import Image
 from drainproof.target.description import Target
 from drainproof.target.main_kind import SHELLS
+from drainproof.target.pod import SleepHook
 from drainproof.target.signals import number
 
 DOCKER_STOP = 10.0
@@ -48,7 +50,27 @@ def of_image(*, image: Image, target: Target) -> list[str]:
             f"the policy's grace period is {grace:g} s, but `docker stop` sends SIGKILL after {DOCKER_STOP:g} s "
             f"unless it is told otherwise: --stop-timeout {grace:g}, or stop_grace_period: {grace:g}s in Compose"
         )
+    found += _of_pod(target)
     return found
+
+
+def _of_pod(target: Target) -> list[str]:
+    """Whether the policy's grace period and a preStop pause fit in the pod's.
+
+    How long a hook of another kind takes is not known before it has run, and where the policy says nothing of its own,
+    its grace period is the pod's: CONT-3 judges both.
+    """
+    pod, grace = target.pod, target.policy.grace_period
+    if pod is None or pod.sources.get("policy.grace_period") != "[policy]":
+        return []
+    pause = pod.pre_stop.seconds if isinstance(pod.pre_stop, SleepHook) else 0.0
+    if pause + grace <= pod.grace_period:
+        return []
+    hook, fits = (f"a preStop pause of {pause:g} s and ", "do") if pause else ("", "does")
+    return [
+        f"{hook}the policy's grace period of {grace:g} s {fits} not fit in the pod's of "
+        f"{pod.grace_period:g} s, at whose end comes SIGKILL: terminationGracePeriodSeconds: {math.ceil(pause + grace)}"
+    ]
 
 
 def _is_shell_form(command: Sequence[str]) -> bool:

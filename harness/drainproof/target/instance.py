@@ -88,7 +88,7 @@ class Instance(Protocol):
 
     @property
     def obscured(self) -> str | None:
-        """Why what clients see says nothing about the server; None where it does."""
+        """Why what clients see says nothing about the server, which serves by now; None where it does."""
         ...
 
     @property

@@ -165,8 +165,42 @@ def test_an_engine_that_fails_to_answer_is_not_asked_for_ever(monkeypatch):
     for _ in range(LOST):
         with pytest.raises(HarnessError, match="does not answer any more"):
             launcher._require_engine()
-    with pytest.raises(HarnessError, match=f"silent {LOST} times in a row; it was not asked again"):
+    with pytest.raises(HarnessError, match=f"failed {LOST} times in a row; it was not asked again"):
         launcher._require_engine()
+    assert len(asked) == LOST
+
+
+def test_an_engine_that_was_busy_once_is_asked_again(monkeypatch):
+    """Only what would be the same the next time is remembered: an image that cannot be had, a missing engine."""
+    answers = [HarnessError("timed out"), "the image", "not asked"]
+
+    def prepare(self):
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(ContainerLauncher, "_prepare", prepare)
+    launcher = ContainerLauncher(target=target(), progress=lambda _: None)
+    with pytest.raises(HarnessError, match="timed out"):
+        _ = launcher.image
+    assert [launcher.image, launcher.image] == ["the image", "the image"]
+
+
+def test_an_engine_that_fails_again_and_again_while_the_image_is_made_is_given_up(monkeypatch):
+    asked = []
+
+    def prepare(self):
+        asked.append(1)
+        raise HarnessError("timed out")
+
+    monkeypatch.setattr(ContainerLauncher, "_prepare", prepare)
+    launcher = ContainerLauncher(target=target(), progress=lambda _: None)
+    for _ in range(LOST):
+        with pytest.raises(HarnessError, match="timed out"):
+            _ = launcher.image
+    with pytest.raises(HarnessError, match="not asked again"):
+        _ = launcher.image
     assert len(asked) == LOST
 
 
@@ -236,39 +270,6 @@ def test_what_the_sdk_raises_becomes_an_error_of_ours():
     with pytest.raises(ZeroDivisionError):  # a defect of ours is not blamed on the engine
         with engine.speaking("built the image"):
             raise ZeroDivisionError
-
-
-# -- docker-proxy ------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def proxy(tmp_path):
-    """A real process that the machine shows as docker-proxy."""
-    program = tmp_path / "docker-proxy"
-    program.symlink_to(sys.executable)
-    code = "import sys; print(flush=True); sys.stdin.read()"
-    words = ["-proto", "tcp", "-host-ip", "127.0.0.1", "-host-port", "41234", "-container-port", "8765"]
-    process = subprocess.Popen(
-        [str(program), "-c", code, *words],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONHOME": sys.base_prefix},
-    )
-    assert process.stdout is not None
-    process.stdout.readline()
-    yield process
-    process.communicate()
-
-
-def test_docker_proxy_is_found_by_the_port_outside(proxy):
-    assert engine.docker_proxy(port=41234)
-    assert not engine.docker_proxy(port=8765), "the port inside may be the same number as another one's outside"
-    assert not engine.docker_proxy(port=4123)
-
-
-def test_a_docker_proxy_that_has_ended(proxy, eventually):
-    proxy.communicate()
-    assert not engine.docker_proxy(port=41234)
 
 
 def test_that_a_missing_engine_costs_a_run_no_time_per_scenario(tmp_path):

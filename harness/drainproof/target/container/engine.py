@@ -15,8 +15,6 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 from drainproof.errors import HarnessError, Unsupported
@@ -35,9 +33,6 @@ PING_TIMEOUT = 10
 
 TIMEOUT = 120
 """Seconds that it may take for anything else; a busy machine needs some for a start."""
-
-PROXIES = ("docker-proxy", "rootlesskit-docker-proxy")
-"""The programs that stand in front of a published port."""
 
 HOW_TO_GET_ONE = (
     "Install one (Debian: apt-get install docker.io; else https://docs.docker.com/engine/install/), start it "
@@ -154,19 +149,3 @@ def reason(error: BaseException) -> str:
     last = seen[-1]
     text = (last.strerror or str(last)) if isinstance(last, OSError) else str(last)
     return text.strip() or type(last).__name__
-
-
-def docker_proxy(*, port: int, processes: Path = Path("/proc")) -> bool:
-    """Whether docker-proxy stands in front of a published port of this machine.
-
-    It accepts connections for a container that no longer listens, and turns resets into orderly ends, so that what
-    clients see says nothing about the server.
-    """
-    for process in processes.iterdir():
-        if process.name.isdigit():
-            with contextlib.suppress(OSError):
-                words = (process / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")
-                # -container-port is another number, which may by chance be the same as a port of ours
-                if Path(words[0]).name in PROXIES and ("-host-port", str(port)) in pairwise(words):
-                    return True
-    return False

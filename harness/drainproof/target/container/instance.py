@@ -19,10 +19,11 @@ from drainproof.probes import processes, sockets
 from drainproof.probes.sockets import Namespace
 from drainproof.target import kernel
 from drainproof.target.container import cgroup
-from drainproof.target.container.engine import HOST, Engine, docker_proxy, libraries, speaking
+from drainproof.target.container.engine import HOST, Engine, libraries, reason, speaking
 from drainproof.target.container.executed import ExecutedProcesses
 from drainproof.target.container.image import Image
 from drainproof.target.container.network import ContainerSockets
+from drainproof.target.container.relays import docker_proxy, is_relayed
 from drainproof.target.container.watch import Watch
 from drainproof.target.instance import Executed, ExitStatus
 from drainproof.target.main_kind import MainKind, kind_of_main
@@ -103,14 +104,20 @@ class ContainerInstance:
 
     @property
     def obscured(self) -> str | None:
-        """docker-proxy, where it is in the way."""
-        if not self.proxy:
-            return None
-        return (
-            f"docker-proxy stands between the clients and the server (engine at {self._engine.address}): it accepts "
-            "connections for a server that does not, and turns resets into orderly ends. Start the engine with "
-            '--userland-proxy=false (or {"userland-proxy": false} in /etc/docker/daemon.json)'
-        )
+        """A relay that is in the way: docker-proxy, or any other one between the clients and a port that listens."""
+        what = "accepts connections for a server that does not, and turns resets into orderly ends"
+        if self.proxy:
+            return (
+                f"docker-proxy stands between the clients and the server (engine at {self._engine.address}): it {what}"
+                '. Start the engine with --userland-proxy=false ({"userland-proxy": false} in /etc/docker/daemon.json)'
+            )
+        if is_relayed(host=self.host, port=self.ports["http"], sockets=self.sockets):
+            return (
+                f"something stands between the clients and the server (engine at {self._engine.address}): connections "
+                f"to port {self.ports['http']} do not arrive as they were made. A relay, as of a rootless engine or a "
+                f"virtual machine, {what}. Use an engine that publishes ports by address translation alone"
+            )
+        return None
 
     def describe(self) -> dict[str, Any]:
         """The container, its image and its engine."""
@@ -258,7 +265,7 @@ class ContainerInstance:
         def run() -> None:
             try:
                 said.append(api.exec_start(identity))
-            except Exception as error:  # told to the caller
+            except Exception as error:  # raised below, where it is not the end of the container that it tells of
                 failures.append(error)
 
         thread = threading.Thread(target=run, name="drainproof-exec", daemon=True)
@@ -275,6 +282,11 @@ class ContainerInstance:
                 kernel.pidfd_send_signal(process.pidfd, signal.SIGKILL)
             thread.join(_STATUS)
             return Executed(started=started, ended=time.monotonic(), code=None, output=_text(said))
+        if failures and self._watch.ended_at is None:
+            raise HarnessError(
+                f"the Docker engine at {self._engine.address} failed while drainproof executed {command[0]} in the "
+                f"container: {reason(failures[0])}"
+            ) from failures[0]
         ended = answered if process is None or process.ended is None else process.ended
         code = state.get("ExitCode")
         output = _text(said)

@@ -33,7 +33,7 @@ TMP = Path("/tmp")
 """What `{tmp}` stands for."""
 
 LOST = 3
-"""So often in a row an engine that answered before may be silent; then it is not asked again in this session."""
+"""So often in a row an engine that answered before may fail; then it is not asked again in this session."""
 
 LONG = 3600
 """Seconds after which the engine is asked anew for the end of a container that runs."""
@@ -79,9 +79,13 @@ class ContainerLauncher:
             if self._failure is not None:
                 raise type(self._failure)(str(self._failure)) from self._failure
             if self._image is None:
+                self._require_not_given_up()
                 try:
                     with self._noticing_breaks():
                         self._image = self._prepare()
+                except HarnessError:  # the engine was silent, or failed: another time it may not
+                    self._silent += 1
+                    raise
                 except DrainproofError as error:  # it would fail the same way, and take as long, for every scenario
                     self._failure = error
                     raise
@@ -89,10 +93,7 @@ class ContainerLauncher:
 
     def _require_engine(self) -> None:
         """Raises HarnessError where the engine has gone away; it may come back, but nobody waits for it for ever."""
-        if self._silent >= LOST:
-            raise HarnessError(
-                f"the Docker engine at {address()} was silent {LOST} times in a row; it was not asked again"
-            )
+        self._require_not_given_up()
         try:
             self.engine.require()
         except HarnessError:
@@ -100,11 +101,16 @@ class ContainerLauncher:
             raise
         self._silent = 0
 
+    def _require_not_given_up(self) -> None:
+        if self._silent >= LOST:
+            raise HarnessError(f"the Docker engine at {address()} failed {LOST} times in a row; it was not asked again")
+
     def _prepare(self) -> Image:
         engine = self.engine
         with speaking("removed what earlier sessions left"):
             labels.remove(engine.client, which=lambda found: not labels.is_alive(found.get(labels.OWNER, "")))
-        self._reaper = Reaper(session=self._session)
+        if self._reaper is None:
+            self._reaper = Reaper(session=self._session)
         return obtain(
             self._spec, engine=engine, name=self._target.name, tags=labels.of(self._session), progress=self._progress
         )
