@@ -114,6 +114,8 @@ class UntilRecovered:
         longest = max((r.duration for r in bench.requests_in_load() if r.duration != float("inf")), default=0.0)
         allowed = restart.recovers_within(bench.target.start_deadline)
         allowed += sum(restart.delays(self.attempts + 1)) * (1 + restart.tolerance) if self.attempts else 0.0
+        if restart.most_attempts() == 0:
+            allowed = 0.0  # nobody comes
         patience, answered = since + allowed + MARGIN, since + restart.answer_within + longest + MARGIN
         waiting, replacements = _in_flight(bench), _Replacements(bench)
         recovered = False

@@ -185,6 +185,8 @@ def is_replaced(evidence: Evidence, facts: Facts, *, failing: int = 0) -> None:
     """
     evidence.require()
     restart, died = evidence.policy.restart, last_death(evidence)
+    if restart.most_attempts() == 0:
+        raise Unsupported("the policy declares that no worker is replaced: [policy.restart] max_restarts = 0")
     allowed = restart.recovers_within(evidence.target.start_deadline)
     allowed += sum(restart.delays(failing + 1)) * (1 + restart.tolerance) if failing else 0.0
     recovered, born = evidence.find("recovered"), successors(evidence)

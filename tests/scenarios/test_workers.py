@@ -135,6 +135,15 @@ def test_a_front_answers_for_the_dead(tmp_path: Path, workers_are: str) -> None:
 
 
 @pytest.mark.real
+def test_who_declares_no_restart_is_held_to_none(tmp_path: Path) -> None:
+    folder = target(tmp_path / "t", "at-most-once", workers=2, limit=0)
+    done = run(folder, report=tmp_path / "r", arguments=("-k", "TestWorkerDies and SIGKILL"), timeout=120)
+    found = verdicts(done)
+    assert [found[f"WORK-{n}"][0] for n in (1, 2)] == ["unsupported", "pass"], done.explain()
+    assert "max_restarts = 0" in found["WORK-1"][1]
+
+
+@pytest.mark.real
 def test_a_front_that_lets_clients_wait_fails(tmp_path: Path) -> None:
     folder = target(tmp_path / "t", "hangs", patience=3)
     chosen = ("-k", "(TestWorkerDies and SIGKILL) or TestEveryWorkerDies")
