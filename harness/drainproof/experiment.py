@@ -37,6 +37,7 @@ from drainproof.probes.births import BirthWatch
 from drainproof.probes.leftovers import Baseline
 from drainproof.probes.sampler import Sampler
 from drainproof.recorder import LEDGER, OUTPUT, RESTART_OUTPUT, Recorder
+from drainproof.redaction import Redactor
 from drainproof.target import process
 from drainproof.target.description import Target
 from drainproof.target.instance import Instance
@@ -178,6 +179,8 @@ class Facilities:
     """How long each ordinary start took that succeeded, in seconds."""
     failed_starts: list[LaunchError]
     """Why ordinary starts did not."""
+    redactor: Redactor
+    """Hides the target's secrets from the evidence."""
     versions: dict[str, Any]
     """What is known of the target's environment; filled by the first experiment that gets it to run."""
 
@@ -246,7 +249,10 @@ class LiveExperiment:
         restart: bool,
         behind: Front | None,
     ) -> None:
-        with Recorder(folder=self._folder) as recorder, ExitStack() as cleanup:
+        redactor = self._facilities.redactor
+        with ExitStack() as cleanup:
+            cleanup.callback(redactor.clean, self._folder)  # the last step: nobody writes there any more
+            recorder = cleanup.enter_context(Recorder(folder=self._folder, redactor=redactor))
             ports = cleanup.enter_context(reserve(names=self.target.ports))
             bench = Bench(
                 target=self.target,

@@ -21,6 +21,7 @@ from drainproof.load.driver import LoadEngine
 from drainproof.load.plan import Stream
 from drainproof.observe import Observer
 from drainproof.recorder import EXPERIMENT
+from drainproof.redaction import Redactor
 from drainproof.target.abandoned import remove_abandoned
 from drainproof.target.description import Target
 from drainproof.target.launcher import Launcher
@@ -60,7 +61,8 @@ class Laboratory:
         self._folder = folder
         self._progress = progress
         self._engine = LoadEngine()
-        self._launcher = _launcher(target, progress)
+        self._redactor = Redactor.of(target)
+        self._launcher = _launcher(target, progress, hidden=self._redactor.forms)
         self._starts: list[float] = []
         self._ordinary = 0
         self._facilities = Facilities(
@@ -70,11 +72,14 @@ class Laboratory:
             ordinary_start=self._ordinary_start,
             starts=self._starts,
             failed_starts=[],
+            redactor=self._redactor,
             versions={},
         )
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / TARGET).write_text(json.dumps(target.to_json(), indent=1) + "\n", encoding="utf-8")
+            (folder / TARGET).write_text(
+                json.dumps(self._redactor.json(target.to_json()), indent=1) + "\n", encoding="utf-8"
+            )
         except OSError as error:
             raise UserError(f"cannot write evidence to {folder}: {error.strerror}") from error
         remove_abandoned()
@@ -146,13 +151,13 @@ class Laboratory:
         self.close()
 
 
-def _launcher(target: Target, progress: Callable[[str], None]) -> Launcher:
-    """The launcher for the target's launch mode."""
+def _launcher(target: Target, progress: Callable[[str], None], *, hidden: Sequence[str]) -> Launcher:
+    """The launcher for the target's launch mode; `hidden` are the forms of its secrets."""
     if target.launch == "container":
         from drainproof.target.container.launcher import ContainerLauncher  # noqa: PLC0415 - only such a run pays for it
 
-        return ContainerLauncher(target=target, progress=progress)
-    return SystemdLauncher() if target.launch == "systemd" else ProcessLauncher()
+        return ContainerLauncher(target=target, progress=progress, hidden=hidden)
+    return (SystemdLauncher if target.launch == "systemd" else ProcessLauncher)(hidden=hidden)
 
 
 class _Nothing:

@@ -25,6 +25,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from drainproof.errors import HarnessError
+from drainproof.redaction import NOTHING, Redactor
 
 EXPERIMENT, TIMELINE, PROBES = "experiment.json", "timeline.jsonl", "probes.jsonl"
 LEDGER, OUTPUT, RESTART_OUTPUT = "ledger.jsonl", "output.jsonl", "restart-output.jsonl"
@@ -38,8 +39,9 @@ FORMAT = 1
 class Recorder:
     """The writing side of one evidence folder. Thread-safe; lines reach the kernel at once (no user-space buffer)."""
 
-    def __init__(self, *, folder: Path) -> None:
+    def __init__(self, *, folder: Path, redactor: Redactor = NOTHING) -> None:
         self.folder = folder
+        self._redactor = redactor
         self._lock = threading.Lock()
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -51,7 +53,7 @@ class Recorder:
     def describe(self, **what: Any) -> None:
         """Writes `experiment.json`; `what` are JSON values."""
         head = {"format": FORMAT, "clock": {"monotonic": time.monotonic(), "wall": time.time()}}
-        text = json.dumps({**head, **what}, indent=1, ensure_ascii=True)
+        text = json.dumps({**head, **self._redactor.json(what)}, indent=1, ensure_ascii=True)
         try:
             (self.folder / EXPERIMENT).write_text(text + "\n", encoding="utf-8")
         except OSError as error:
@@ -66,7 +68,7 @@ class Recorder:
         self._write(self._probes, line)
 
     def _write(self, file: IO[str], line: dict[str, Any]) -> None:
-        text = json.dumps(line, separators=(",", ":"), ensure_ascii=True) + "\n"
+        text = json.dumps(self._redactor.json(line), separators=(",", ":"), ensure_ascii=True) + "\n"
         with self._lock:
             if file.closed:  # a probe's last sample after the end
                 return

@@ -717,6 +717,7 @@ def test_the_mistakes_that_the_reference_shows_are_told_so(tmp_path: Path) -> No
         ("### `[workers.describe]`", DescribeTable),
         ("## `[kubernetes]`", KubernetesTable),
         ("## `[pod]`", PodTable),
+        ("## `[secrets]`", SecretsTable),
     ],
 )
 def test_the_reference_has_every_key_of_a_section(heading: str, section: type[Section]) -> None:

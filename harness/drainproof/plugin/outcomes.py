@@ -31,6 +31,7 @@ from drainproof.plugin import naming
 from drainproof.plugin.fixtures import FACTS, Facts
 from drainproof.plugin.naming import CHECK, Check
 from drainproof.plugin.run import Run
+from drainproof.redaction import Redactor
 from drainproof.requirement import Level
 from drainproof.target.modes import IN_WORDS
 from drainproof.text import json_value, printable
@@ -74,19 +75,24 @@ class Outcomes:
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Judges a phase of a check."""
+        """Judges a phase of a check, and hides secrets in what pytest reports of any test."""
         check = item.stash.get(CHECK, None)
         if check is not None and call.excinfo is not None and isinstance(call.excinfo.value, DrainproofError):
             call.excinfo = _without_its_way(call.excinfo.value)
         report = yield
-        if check is None:
-            return report
+        if check is not None:
+            self._judge(item, call, check, report)
+        _redact(report, self._run.redactor)
+        return report
+
+    def _judge(self, item: pytest.Item, call: pytest.CallInfo[None], check: Check, report: pytest.TestReport) -> None:
+        """Makes the report say the verdict."""
         item.stash[SPENT] = item.stash.get(SPENT, 0.0) + call.duration
         excinfo = call.excinfo
         if excinfo is None and call.when != "call":
-            return report
+            return
         if call.when == "teardown" and item.stash.get(JUDGED, Judgement(outcome="pass")).outcome in RED:
-            return report  # the check has its verdict; pytest tells of the failed clean-up
+            return  # the check has its verdict; pytest tells of the failed clean-up
         judged = judge(
             excinfo.value if excinfo is not None else None,
             when=call.when,
@@ -94,11 +100,10 @@ class Outcomes:
             said=_words_of(item),
         )
         item.stash[JUDGED] = judged
-        verdict = self._verdict(item, check, judged)
+        verdict = self._run.redactor.verdict(self._verdict(item, check, judged))
         dress(report, verdict)
         if judged.outcome == "error" and excinfo is not None:
             self._show_once(report, excinfo.value, check)
-        return report
 
     def _verdict(self, item: pytest.Item, check: Check, judged: Judgement) -> Verdict:
         facts = item.stash.get(FACTS, None) or Facts()
@@ -145,6 +150,17 @@ class Outcomes:
         if self._run.in_worker and self._run.versions and not self._versions_sent:
             self._versions_sent = True
             report.drainproof_versions = self._run.versions  # type: ignore[attr-defined]  # reports take any attribute
+
+
+def _redact(report: pytest.TestReport, redactor: Redactor) -> None:
+    """Hides secrets in what pytest would show: tracebacks, and what was printed while the test ran."""
+    report.sections = [(name, redactor.text(text)) for name, text in report.sections]
+    found = report.longrepr
+    if isinstance(found, tuple):
+        path, line, reason = found
+        report.longrepr = path, line, redactor.text(reason)
+    elif found is not None and (text := redactor.text(str(found))) != str(found):
+        report.longrepr = text
 
 
 def _without_its_way(error: DrainproofError) -> pytest.ExceptionInfo[BaseException]:

@@ -29,7 +29,7 @@ class Preflight:
                 said = look() if look is not None else ()
             except Exception as error:  # it judges nothing: what keeps it from speaking, the experiments will meet too
                 said = [f"failed: {type(error).__name__}: {error}"]
-            self._print(said)
+            self._print([run.redactor.text(text) for text in said])
         return (yield)
 
     def _print(self, found: Sequence[str]) -> None:

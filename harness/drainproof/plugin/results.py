@@ -51,7 +51,7 @@ class ResultsKeeper:
             "platform": platform.platform(),
             **{name: metadata.version(name) for name in ("pytest", "locust")},
         }
-        return Results(
+        found = Results(
             target={
                 "name": run.target.name,
                 "folder": str(run.target.folder),
@@ -62,9 +62,10 @@ class ResultsKeeper:
             started=self._started,
             seconds=round(time.monotonic() - self._began, 3),
             aborted=self._lost_worker or not self._ended,
-            command=shlex.join(["pytest", *map(str, run.config.invocation_params.args)]),
+            command=shlex.join(["pytest", *(run.redactor.text(str(a)) for a in run.config.invocation_params.args)]),
             specification=SPECIFICATION,
         )
+        return run.redactor.results(found)
 
     def pytest_sessionstart(self) -> None:
         """Writes reports that say "aborted", for whatever may end the session before its first check."""
@@ -145,6 +146,7 @@ class ResultsKeeper:
             self.problem = f"a report failed: {type(error).__name__}: {error}"
         else:
             self.problem = ""
+        self.problem = self._run.redactor.text(self.problem)
         self._spent += time.monotonic() - began
 
 
@@ -182,7 +184,9 @@ class SessionFile:
         if not checks:
             return
         try:
-            folders.write_session(run.evidence_folder, target=json_value(run.target.to_json()), checks=checks)
+            folders.write_session(
+                run.evidence_folder, target=json_value(run.redactor.json(run.target.to_json())), checks=checks
+            )
         except OSError as error:
             raise pytest.UsageError(f"cannot write evidence to {run.evidence_folder}: {error.strerror}") from error
 

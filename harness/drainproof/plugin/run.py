@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from drainproof.plugin.naming import Scenario
 from drainproof.plugin.options import Wanted
 from drainproof.plugin.packages import ScenarioPackage
+from drainproof.redaction import Redactor
 
 if TYPE_CHECKING:
     from drainproof.experiment import Experiment
@@ -69,6 +71,11 @@ class Run:
     """What went wrong apart from the checks; a session with problems fails."""
     laboratory: Laboratory | None = None
     """Made when the first experiment needs it."""
+
+    @functools.cached_property
+    def redactor(self) -> Redactor:
+        """Hides the target's secrets from verdicts, reports and the terminal."""
+        return Redactor.of(self.target)
 
     def tell(self, phase: str) -> None:
         """Hands a phase on to whoever watches by then."""

@@ -60,7 +60,7 @@ class Summary:
                 text, style = (line, "") if isinstance(line, str) else line
                 reporter.line(text, **dict.fromkeys(style.split(), True))
         for problem in filter(None, [self._keeper.problem, *run.problems]):
-            reporter.line(f"ERROR: {printable(problem)}", red=True, bold=True)
+            reporter.line(f"ERROR: {printable(run.redactor.text(problem))}", red=True, bold=True)
 
 
 class AfterErrors:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from drainproof.errors import HarnessError
 from drainproof.load.plan import Expectation, Protocol, Request
+from drainproof.redaction import Secrets
 from drainproof.target import placeholders
 from drainproof.target.container_spec import ContainerSpec
 from drainproof.target.modes import LaunchMode
@@ -151,6 +152,8 @@ class Target:
     """Which code sees Windows where that is emulated."""
     pod: Pod | None = None
     """The pod that it runs in; None where the manifest says nothing of one."""
+    secrets: Secrets = field(default_factory=Secrets)
+    """Which variables and headers hold secrets, beside those whose names say so."""
 
     @property
     def supervised(self) -> tuple[int, ...]:
@@ -245,6 +248,7 @@ class Target:
             "workers_are": self.workers_are.to_json(),
             "own_fail_points": [asdict(point) for point in self.own_fail_points],
             "windows": self.windows.to_json(),
+            "secrets": self.secrets.to_json(),
             "container": None if self.container is None else self.container.to_json(),
             "pod": None if self.pod is None else self.pod.to_json(),
             "systemd": None if self.systemd is None else self.systemd.to_json(),
@@ -276,6 +280,7 @@ class Target:
                     "policy": _policy_from_json(value["policy"]),
                     "own_fail_points": tuple(OwnFailPoint(**each) for each in value.get("own_fail_points", ())),
                     "windows": WindowsView.from_json(value.get("windows", WindowsView().to_json())),
+                    "secrets": Secrets.from_json(value.get("secrets", Secrets().to_json())),
                     "container": _container(value.get("container")),
                     "pod": None if value.get("pod") is None else Pod.from_json(value["pod"]),
                     "systemd": None if not value.get("systemd") else SystemdSpec.from_json(value["systemd"]),

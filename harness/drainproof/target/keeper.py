@@ -31,6 +31,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any
 
+from drainproof.hidden import Hidden
 from drainproof.target import kernel, tree
 from drainproof.target.folder import remove_folder
 from drainproof.target.output import OutputLog
@@ -224,7 +225,12 @@ class Keeper:
         try:
             self._make_tmp()
             self.shared_memory_before = tree.shared_memory_names()
-            self.output = OutputLog(config["output"], streams=("stdout", "stderr"), **config["bounds"])
+            self.output = OutputLog(
+                config["output"],
+                streams=("stdout", "stderr"),
+                hidden=Hidden(config["hidden"]),
+                **config["bounds"],
+            )
             spawned = spawn(
                 command=[native(part) for part in config["command"]],
                 environment={native(name): native(value) for name, value in config["environment"].items()},

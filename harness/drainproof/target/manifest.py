@@ -18,9 +18,12 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from drainproof.errors import ManifestError
+from drainproof.hidden import REDACTED
 from drainproof.load.answer import GRPC_CODES
 from drainproof.load.plan import Expectation, Request
 from drainproof.nearest import did_you_mean, nearest
+from drainproof.redaction import Secrets
+from drainproof.secret_names import names_a_secret
 from drainproof.target.container_spec import ContainerSpec
 from drainproof.target.description import (
     FatalError,
@@ -152,6 +155,8 @@ def _syntax(file: Path, text: str, message: str) -> str:
     line, column = int(place[1]), int(place[2])
     lines = text.split("\n")
     shown = lines[line - 1].strip() if line <= len(lines) else ""
+    key, equals, _ = shown.partition("=")
+    shown = f"{key}{equals} {REDACTED}" if equals and names_a_secret(key) else shown
     return f"{file}, line {line}, column {column}: not valid TOML: {message[: place.start()]}\n  {shown}".rstrip()
 
 
@@ -326,6 +331,7 @@ def _common(manifest: Manifest, file: Path, mode: LaunchMode) -> Target:
         own_fail_points=tuple(_own_fail_point(each) for each in manifest.fail_points.own),
         windows=_windows(manifest.windows, file.parent),
         workers_are=_workers(manifest.workers),
+        secrets=Secrets(names=tuple(manifest.secrets.names), harmless=tuple(manifest.secrets.harmless)),
     )
 
 

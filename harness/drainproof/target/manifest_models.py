@@ -247,6 +247,20 @@ class Windows(Section):
         return self
 
 
+class SecretsTable(Section):
+    """`[secrets]`: names of environment variables and headers."""
+
+    names: list[Name] = []
+    harmless: list[Name] = []
+
+    @model_validator(mode="after")
+    def _check(self) -> SecretsTable:
+        marked = {name.casefold() for name in self.names}
+        text = "it is among the names as well; a value is a secret, or it is not"
+        complain([(("harmless", i), text) for i, name in enumerate(self.harmless) if name.casefold() in marked])
+        return self
+
+
 class Manifest(Section):
     """The whole file."""
 
@@ -267,6 +281,7 @@ class Manifest(Section):
     workers: WorkersTable = WorkersTable()
     kubernetes: KubernetesTable | None = None
     pod: PodTable | None = None
+    secrets: SecretsTable = SecretsTable()
 
     @model_validator(mode="after")
     def _check(self, info: ValidationInfo) -> Manifest:

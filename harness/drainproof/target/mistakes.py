@@ -17,7 +17,9 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from drainproof.hidden import REDACTED
 from drainproof.nearest import did_you_mean, nearest
+from drainproof.secret_names import names_a_secret
 
 Location = tuple[str | int, ...]
 """Where a value is: keys of tables, indices of arrays (from 0)."""
@@ -73,7 +75,8 @@ def translate(error: ValidationError, *, model: type[BaseModel], data: Mapping[s
             continue  # it is there, under a wrong name, and that is said
         for location, text in _explain(each, model):
             place, value = _look_up(data, location)
-            shown = None if value is _NOTHING else show(value)
+            secret = place[:1] != ("secrets",) and any(names_a_secret(str(part)) for part in place)
+            shown = None if value is _NOTHING else REDACTED if secret else show(_without_secrets(value))
             found.append(Mistake(key=prefix + dotted(place), value=shown, text=text))
     return found
 
@@ -96,6 +99,13 @@ def show(value: Any) -> str:
     except ValueError:  # an integer of thousands of digits
         return "(a value too large to show)"
     return text if len(text) <= MOST_SHOWN else text[:MOST_SHOWN] + "…"
+
+
+def _without_secrets(value: Any) -> Any:
+    """The value of a key, without what is a secret by the name that it has inside of it."""
+    if isinstance(value, Mapping):
+        return {k: REDACTED if names_a_secret(str(k)) else _without_secrets(each) for k, each in value.items()}
+    return [_without_secrets(each) for each in value] if isinstance(value, list) else value
 
 
 def _explain(details: ErrorDetails, model: type[BaseModel]) -> Iterator[tuple[Location, str]]:

@@ -22,6 +22,8 @@ from json.encoder import encode_basestring_ascii
 from time import monotonic
 from typing import NamedTuple
 
+from drainproof.hidden import NOTHING, Hidden
+
 LONGEST_LINE = 64 * 1024
 HEAD = 16 << 20
 TAIL = 16 << 20
@@ -50,9 +52,9 @@ class Unit(NamedTuple):
         """How many lines end in it."""
         return 0 if self.cut else max(self.data.count(b"\n"), 1)
 
-    def to_json(self, extra: str = "") -> str:
-        """The records for all of its lines."""
-        text = self.data.decode("utf-8", "surrogateescape")
+    def to_json(self, hidden: Hidden, extra: str = "") -> str:
+        """The records for all of its lines, without secrets."""
+        text = hidden.replace(self.data).decode("utf-8", "surrogateescape")
         if not self.cut and text.endswith("\n"):
             text = text[:-1]
         head = f'{{"t": {self.time:.6f}, "stream": "{self.stream}", "text": '
@@ -98,6 +100,7 @@ class OutputLog:
         *,
         streams: Iterable[str],
         literals: Iterable[str] = (),
+        hidden: Hidden = NOTHING,
         head: int = HEAD,
         tail: int = TAIL,
         keep: int = KEEP,
@@ -109,6 +112,7 @@ class OutputLog:
         self.unwritten_bytes = 0
         self.streams = {name: Stream(name) for name in streams}
         self.literals = [literal.encode() for literal in literals]
+        self.hidden = hidden
         self.limits = head, tail, keep
         self.pending: deque[Unit] = deque()
         self.buffer: list[str] = []
@@ -130,7 +134,7 @@ class OutputLog:
         while (
             first < 0 and len(data) > LONGEST_LINE
         ):  # only the first line can be that long: the others came in one read
-            at = _whole_characters(data, LONGEST_LINE)
+            at = self.hidden.cut(data, _whole_characters(data, LONGEST_LINE))
             self._add(stream, Unit(name, now, data[:at], True))
             data = data[at:]
             first = data.find(b"\n", 0, LONGEST_LINE + 1)
@@ -169,7 +173,7 @@ class OutputLog:
         for line in unit.data.removesuffix(b"\n").split(b"\n"):
             if stream.kept < self.limits[2] and self._keep_line(stream, line):
                 self._say_dropped(stream, unit.time)
-                record = Unit(stream.name, unit.time, line, unit.cut).to_json(', "kept": true')
+                record = Unit(stream.name, unit.time, line, unit.cut).to_json(self.hidden, ', "kept": true')
                 stream.kept += len(record)
                 self._write(record)
             else:
@@ -208,7 +212,7 @@ class OutputLog:
             if len(unit.data) > SLICE and not unit.cut and (at := unit.data.rfind(b"\n", 0, SLICE) + 1):
                 self.pending.appendleft(unit._replace(data=unit.data[at:]))
                 unit = unit._replace(data=unit.data[:at])
-            self._write(unit.to_json())
+            self._write(unit.to_json(self.hidden))
             if monotonic() >= until:
                 break
         if self.flush_due is not None and monotonic() >= self.flush_due:
@@ -220,7 +224,9 @@ class OutputLog:
         now = monotonic()
         for stream in self.streams.values():
             if stream.rest and now - stream.rest_since > FLUSH_INTERVAL:
-                at = _whole_characters(stream.rest + b" ", len(stream.rest))
+                at = self.hidden.cut(stream.rest, _whole_characters(stream.rest + b" ", len(stream.rest)))
+                if not at:  # all of it may be the beginning of a secret
+                    continue
                 unit, stream.rest = Unit(stream.name, stream.rest_since, stream.rest[:at], True), stream.rest[at:]
                 self._add(stream, unit)
                 stream.rest_since = now
@@ -282,17 +288,16 @@ class OutputLog:
             self._say_dropped(stream, stream.tail[0].time if stream.tail else now)
         tails = [unit for stream in self.streams.values() for unit in stream.tail]
         for unit in sorted(tails, key=lambda unit: unit.time):
-            self._write(unit.to_json())
+            self._write(unit.to_json(self.hidden))
         for name in self.streams:
             self._write(json.dumps({"t": round(now, 6), "end": name}) + "\n")
         self.flush()
         os.close(self.file)
 
     def recent(self, lines: int) -> list[str]:
-        """The newest lines of all streams, the unfinished ones included."""
+        """The newest lines of all streams, the unfinished ones included, without secrets."""
         found: list[str] = []
-        for unit in self.recent_units:
-            text = unit.data.decode("utf-8", "surrogateescape")
+        for data in [*(unit.data for unit in self.recent_units), *(s.rest for s in self.streams.values() if s.rest)]:
+            text = self.hidden.replace(data).decode("utf-8", "surrogateescape")
             found.extend(text.removesuffix("\n").split("\n"))
-        found.extend(s.rest.decode("utf-8", "surrogateescape") for s in self.streams.values() if s.rest)
         return found[-lines:]

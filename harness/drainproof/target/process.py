@@ -76,10 +76,15 @@ class ProcessInstance:
         output: Path,
         name: str,
         surroundings: tuple[Mapping[str, str], Path],
+        hidden: Sequence[str],
     ) -> None:
-        """`surroundings`: the environment and the working directory that the main process was given."""
+        """`surroundings`: the environment and the working directory that the main process was given.
+
+        `hidden`: the forms of secrets that its output is written without.
+        """
         self.name = name
         self._surroundings = surroundings
+        self._hidden = hidden
         self._executed = itertools.count(1)
         self.pid = link.pid
         self.group = link.pid  # it leads a session of its own
@@ -131,6 +136,7 @@ class ProcessInstance:
             environment=environment,
             working_directory=folder,
             output=self.output.with_name(f"executed-{next(self._executed)}.jsonl"),
+            hidden=self._hidden,
         ) as running:
             status = None
             while status is None and self.exit_status() is None and monotonic() < until:
@@ -260,6 +266,10 @@ class ProcessLauncher:
 
     mode: LaunchMode = "process"
 
+    def __init__(self, *, hidden: Sequence[str] = ()) -> None:
+        """`hidden`: the forms of secrets that output is written without."""
+        self._hidden = hidden
+
     def launch(
         self,
         *,
@@ -281,6 +291,7 @@ class ProcessLauncher:
             ports=ports,
             output=output,
             tmp=tmp,
+            hidden=self._hidden,
         )
 
     def kind_of_instance(self, target: Target) -> Callable[..., ProcessInstance]:
@@ -309,13 +320,15 @@ def launch_command(
     name: str = "target",
     tmp: Path | None = None,
     host: str = "127.0.0.1",
+    hidden: Sequence[str] = (),
     make: Callable[..., ProcessInstance] = ProcessInstance,
 ) -> ProcessInstance:
     """Starts `command` (no shell) and returns once it has been executed.
 
     `environment` holds the declared variables only, see `target_environment`. `tmp` must not exist, or be empty; take
-    it from `fresh_tmp` where the command line needs it. `output` is the file to write, in a folder that exists.
-    `ports` are the numbers that the command was given. `make` makes the instance that is returned.
+    it from `fresh_tmp` where the command line needs it. `output` is the file to write, in a folder that exists; it is
+    written without the texts in `hidden`. `ports` are the numbers that the command was given. `make` makes the instance
+    that is returned.
 
     Raises CommandNotStarted where the command cannot be executed, HarnessError where the keeper fails; nothing is left
     behind then. Else the caller calls `end`; where the calling process dies before that, the keeper ends the tree.
@@ -337,6 +350,7 @@ def launch_command(
                 "output": str(output.absolute()),
                 "tmp": str(tmp),
                 "bounds": {"literals": LITERALS},
+                "hidden": [_text(form) for form in hidden],
             }
         )
     except BaseException:
@@ -350,6 +364,7 @@ def launch_command(
         output=output,
         name=name,
         surroundings=(full, working_directory.absolute()),
+        hidden=hidden,
     )
 
 

@@ -7,12 +7,13 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
 from drainproof.errors import CommandNotStarted, DrainproofError, HarnessError, Inconclusive
+from drainproof.hidden import Hidden
 from drainproof.target import kernel
 from drainproof.target.container import cgroup, labels
 from drainproof.target.container.engine import Engine, address, connect, libraries, reason, speaking
@@ -50,8 +51,10 @@ class ContainerLauncher:
 
     mode: LaunchMode = "container"
 
-    def __init__(self, *, target: Target, progress: Callable[[str], None]) -> None:
+    def __init__(self, *, target: Target, progress: Callable[[str], None], hidden: Iterable[str] = ()) -> None:
+        """`hidden`: the forms of secrets that output is written without."""
         self._target = target
+        self._hidden = Hidden(hidden)
         self._progress = progress
         self._session = uuid.uuid4().hex[:12]
         self._reaper: Reaper | None = None
@@ -208,6 +211,7 @@ class ContainerLauncher:
                 literals=LITERALS,
                 pidfd=pidfd,
                 wait=lambda: _wait(engine, container.id),
+                hidden=self._hidden,
             )
             stack.pop_all()  # the pidfd is the watch's now
             stack.callback(watch.close)

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from drainproof.errors import HarnessError
+from drainproof.hidden import NOTHING, Hidden
 from drainproof.target.container.engine import reason
 from drainproof.target.instance import ExitStatus
 from drainproof.target.output import LONGEST_LINE, OutputLog
@@ -48,9 +49,19 @@ class Watch:
     """One container. The fields below `changed` are written by the threads, while they hold it."""
 
     def __init__(
-        self, *, connection: Any, output: Path, literals: tuple[str, ...], pidfd: int | None, wait: Callable[[], int]
+        self,
+        *,
+        connection: Any,
+        output: Path,
+        literals: tuple[str, ...],
+        pidfd: int | None,
+        wait: Callable[[], int],
+        hidden: Hidden = NOTHING,
     ) -> None:
-        """`wait` blocks until the engine says that the container ended, and returns the exit code that it tells."""
+        """`wait` blocks until the engine says that the container ended, and returns the exit code that it tells.
+
+        The output is written without what is `hidden`.
+        """
         self.changed = threading.Condition()
         self.exit: ExitStatus | None = None
         self.ended_at: float | None = None
@@ -59,7 +70,7 @@ class Watch:
         """Why nothing more is known of the container."""
         self.output_complete = False
         self.problems: list[str] = []
-        self._log = OutputLog(str(output), streams=("stdout", "stderr"), literals=literals)
+        self._log = OutputLog(str(output), streams=("stdout", "stderr"), literals=literals, hidden=hidden)
         self._writing = threading.Lock()
         self._connection = connection
         self._socket: socket.socket = getattr(connection, "_sock", connection)

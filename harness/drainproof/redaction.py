@@ -1,0 +1,333 @@
+"""Secrets never reach evidence or reports: which values are secrets, in which forms they show up, and who hides them.
+
+Which: the values of environment variables and headers whose names look like a credential (`names_a_secret`) or are
+marked in the manifest; passwords in URLs; what follows an option such as `--api-key`. Declared ones, and those of our
+own environment, which the target inherits.
+
+Where: whoever writes evidence gets a `Redactor`. The recorder and the log of the output hide secrets before they
+write. What other processes write while an experiment runs (ledger, shim, load balancer, bad clients) is gone through by
+`Redactor.clean` when all of them have ended, before anything is judged. Verdicts are redacted when they are made, and
+everything else that a report holds right before the reports are written. The server and the load get the real values.
+
+Judging never needs one: whether an answer is the right one is decided while the load runs, and saved.
+
+A value that is an ordinary word, or short, is hidden where it is declared, and searched for nowhere else: evidence in
+which each `true` is blackened is worth nothing, and the word betrays nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import html
+import json
+import os
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
+
+from drainproof import hidden
+from drainproof.errors import HarnessError
+from drainproof.hidden import REDACTED, Hidden
+from drainproof.secret_names import names_a_secret
+
+if TYPE_CHECKING:
+    from drainproof.target.description import Target
+    from drainproof.verdict import Results, Verdict
+
+SHORTEST_GUESSED, SHORTEST_DECLARED = 6, 4
+"""Characters that a value must have to be searched for: where its name alone speaks for a secret, and where the
+manifest marks it, or its place (a password in a URL) leaves no doubt."""
+
+SHORTEST_NUMBER = 8
+"""Digits that a number must have: `MAX_TOKENS = 131072` is none, and every count in the evidence may be the same."""
+
+SHORTEST_LINE = 8
+"""Characters of a line of a secret that has several (a private key) for the line to be searched for alone."""
+
+USER_ALONE = 20
+"""Characters from which on a user without a password in a URL is taken for a token."""
+
+_COMMON_WORDS = """
+true false yes no on off none null nil unset empty enabled disabled enable disable default auto required optional test
+tests testing dev development prod production staging local localhost example sample demo debug info warning error
+secret password token admin root user guest public private unknown anonymous bearer basic digest http https stdout
+stderr launch signal process container systemd worker workers request server client ready predict python sigterm
+sigint sighup sigquit sigkill changeme us-east-1
+"""
+
+COMMON = frozenset(_COMMON_WORDS.split())
+"""Words that are searched for nowhere, whatever is named so."""
+
+KEPT = frozenset(
+    {"event", "probe", "kind", "record", "stream", "end", "error", "signal", "scenario", "name", "request"}
+)
+"""Keys whose values are words of our own in the evidence (`{"event": "launch"}`): hidden, they would spoil it. A value
+is one of those words where it is an identifier; anything else there is looked at like everything."""
+
+IDENTIFIER = re.compile(r"[A-Za-z_]{1,24}")
+PLACEHOLDER = re.compile(r"\{\{|\}\}|\{[^{}]*\}")
+URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^\s/?#@\"'<>]*)@")
+HEADER = re.compile(r"([A-Za-z][A-Za-z0-9-]*)\s*:\s*(\S[^\"'\r\n]*)")
+OPTION = re.compile(r"-{0,2}([A-Za-z][A-Za-z0-9_.-]*)(?:=(.*))?", re.DOTALL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Secrets:
+    """`[secrets]` of a manifest: names of environment variables and headers, whatever their case."""
+
+    names: tuple[str, ...] = ()
+    """Their values are secrets, although the names do not say so."""
+    harmless: tuple[str, ...] = ()
+    """Their values are none, although the names say so."""
+
+    def mark(self, name: str) -> bool:
+        """Whether the manifest marks the name."""
+        return name.casefold() in {each.casefold() for each in self.names}
+
+    def name(self, name: str) -> bool:
+        """Whether the value of that name is a secret."""
+        if self.mark(name):
+            return True
+        return names_a_secret(name) and name.casefold() not in {each.casefold() for each in self.harmless}
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values; the inverse of `from_json`."""
+        return {key: list(value) for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Secrets:
+        """Reads what `to_json` wrote."""
+        return cls(names=tuple(value["names"]), harmless=tuple(value["harmless"]))
+
+
+class Redactor:
+    """Hides the secrets of one target. Immutable, so any thread may use it."""
+
+    def __init__(self, values: Iterable[str] = (), *, secrets: Secrets | None = None) -> None:
+        """`values`: those to search for, each of them, in all their forms."""
+        self._secrets = secrets or Secrets()
+        self.forms: tuple[str, ...] = tuple(sorted({form for value in values for form in forms_of(value)}))
+        """All texts that are searched for."""
+        self._hidden = Hidden(self.forms)
+
+    @classmethod
+    def of(cls, target: Target, *, environment: Mapping[str, str] | None = None) -> Redactor:
+        """The redactor of a target that is started from `environment` (None: our own, as it is now)."""
+        return cls(secrets_of(target, os.environ if environment is None else environment), secrets=target.secrets)
+
+    def text(self, text: str) -> str:
+        """`text` without secrets."""
+        return hidden.replace(text, self.forms, REDACTED) if self.forms else text
+
+    def json(self, value: Any, *, key: str = "") -> Any:
+        """A JSON value without secrets: in its texts, and whatever it is, the value of a name that is a secret's."""
+        if isinstance(value, str):
+            return value if key in KEPT and IDENTIFIER.fullmatch(value) else self.text(value)
+        if isinstance(value, Mapping):
+            named = key in ("environment", "headers")
+            return {
+                name: REDACTED if named and self._secrets.name(name) else self.json(each, key=name)
+                for name, each in value.items()
+            }
+        if isinstance(value, (list, tuple)):
+            return [self.json(each) for each in value]
+        return value
+
+    def verdict(self, verdict: Verdict) -> Verdict:
+        """A verdict without secrets in what it says."""
+        return replace(
+            verdict,
+            summary=self.text(verdict.summary),
+            details=self.text(verdict.details),
+            facts=self.json(verdict.facts),
+            title=self.text(verdict.title),
+            repeat=self.text(verdict.repeat),
+        )
+
+    def results(self, results: Results) -> Results:
+        """Results without secrets; the verdicts in them are taken as they are, see `verdict`."""
+        return replace(
+            results,
+            target=self.json(results.target),
+            versions=self.json(results.versions),
+            command=self.text(results.command),
+        )
+
+    def clean(self, folder: Path) -> None:
+        """Takes the secrets out of every file in `folder`. Raises HarnessError where that cannot be done.
+
+        For files that nobody writes to any more, or not yet: one that holds a secret is replaced.
+        """
+        if not self.forms:
+            return
+        for path in sorted(folder.rglob("*")):
+            if path.is_symlink() or not path.is_file():
+                continue
+            try:
+                self._clean(path)
+            except OSError as error:
+                raise HarnessError(f"secrets could not be taken out of {path}: {error.strerror}") from error
+
+    def _clean(self, path: Path) -> None:
+        """Line by line: a ledger may be larger than the memory."""
+        with path.open("rb") as file:
+            if not any(self._hidden.replace(line) is not line for line in file):
+                return
+        new = path.with_name(f".{path.name}.redacted")
+        try:
+            with path.open("rb") as file, new.open("wb") as clean:
+                if path.suffix == ".json":
+                    clean.write(self._clean_json(file.read(), indent=1))
+                else:
+                    clean.writelines(self._clean_json(line, indent=None) for line in file)
+            new.chmod(path.stat().st_mode)
+            new.replace(path)
+        except OSError:
+            new.unlink(missing_ok=True)
+            raise
+
+    def _clean_json(self, data: bytes, *, indent: int | None) -> bytes:
+        """A JSON text is parsed, since in one `\\n` before a secret may be seen as its first letter; others are not."""
+        if self._hidden.replace(data) is data:
+            return data
+        try:
+            value = json.loads(data)
+        except ValueError:
+            return self._hidden.replace(data)
+        separators = (",", ":") if indent is None else None
+        text = json.dumps(self.json(value), indent=indent, separators=separators, ensure_ascii=True)
+        return self._hidden.replace(text.encode()) + b"\n" * data.endswith(b"\n")
+
+
+NOTHING = Redactor()
+"""Where there are no secrets."""
+
+
+def secrets_of(target: Target, environment: Mapping[str, str]) -> set[str]:
+    """The values to search for: declared by the target, or inherited from `environment`."""
+    secrets = target.secrets
+    found: set[str] = set()
+    for name, value in environment.items():
+        if secrets.name(name):
+            found |= _searched(value, least=SHORTEST_DECLARED if secrets.mark(name) else SHORTEST_GUESSED)
+        found |= _in_urls(value)
+    found |= _in_json(target.to_json(), secrets)
+    return {value for value in found if REDACTED not in value}  # saved evidence has been redacted before
+
+
+def _in_json(value: Any, secrets: Secrets, key: str = "") -> set[str]:
+    """What the description of a target declares: variables, headers, arguments, URLs, at whatever place."""
+    found: set[str] = set()
+    if isinstance(value, str):
+        found |= _in_urls(value)
+        if key == "path":
+            found |= _in_query(value, secrets)
+    elif isinstance(value, Mapping):
+        for name, each in value.items():
+            if key in ("environment", "headers") and isinstance(each, str) and secrets.name(name):
+                least = SHORTEST_DECLARED if secrets.mark(name) else SHORTEST_GUESSED
+                for part in _of_header(each) if key == "headers" else (each,):
+                    found |= _searched(part, least=least)
+            found |= _in_json(each, secrets, name)
+    elif isinstance(value, (list, tuple)):
+        if key in ("command", "arguments"):
+            found |= _in_arguments([each for each in value if isinstance(each, str)], secrets)
+        for each in value:
+            found |= _in_json(each, secrets)
+    return found
+
+
+def _searched(value: str, *, least: int) -> set[str]:
+    """The value, or its parts between placeholders, as far as they are worth to be searched for."""
+    parts = {part.strip() for part in PLACEHOLDER.split(value)}
+    return {part for part in parts if _is_telling(part, least)}
+
+
+def _is_telling(value: str, least: int) -> bool:
+    if len(value) < least or value.casefold() in COMMON or len(set(value)) < 3:  # "xxxxxx", "------"
+        return False
+    return not value.isdigit() or len(value) >= SHORTEST_NUMBER
+
+
+def _of_header(value: str) -> Iterator[str]:
+    """The value, and the credentials in it: behind the scheme, in Basic's base64, of each cookie."""
+    yield value
+    scheme, _, rest = value.strip().partition(" ")
+    if rest and scheme.casefold() in ("bearer", "basic", "token", "apikey", "negotiate"):
+        yield rest
+        if scheme.casefold() == "basic":
+            try:
+                user_and_password = base64.b64decode(rest, validate=True).decode()
+            except (binascii.Error, ValueError):
+                return
+            yield user_and_password
+            yield user_and_password.partition(":")[2]
+    for cookie in value.split(";"):
+        yield cookie.partition("=")[2].strip()
+
+
+def _in_urls(text: str) -> set[str]:
+    """Passwords in URLs, as they are written and as they are meant."""
+    found: set[str] = set()
+    for userinfo in URL.findall(text):
+        user, colon, password = userinfo.partition(":")
+        secret = password if colon else user if len(user) >= USER_ALONE else ""
+        found |= _searched(secret, least=SHORTEST_DECLARED) | _searched(unquote(secret), least=SHORTEST_DECLARED)
+    return found
+
+
+def _in_query(path: str, secrets: Secrets) -> set[str]:
+    pairs = parse_qsl(urlsplit(path).query)
+    return {part for name, value in pairs if secrets.name(name) for part in _searched(value, least=SHORTEST_GUESSED)}
+
+
+def _in_arguments(words: list[str], secrets: Secrets) -> set[str]:
+    """What follows `--api-key`, as the next word or behind `=`; `NAME=value`; a header in a command of a shell."""
+    found: set[str] = set()
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        option = OPTION.fullmatch(word)
+        if option is not None and secrets.name(option[1]):
+            value = option[2] if option[2] is not None else following if word.startswith("-") else ""
+            found |= _searched(value, least=SHORTEST_GUESSED)
+        for name, value in HEADER.findall(word):
+            if secrets.name(name):
+                for part in _of_header(value):
+                    found |= _searched(part, least=SHORTEST_GUESSED)
+    return found
+
+
+def forms_of(value: str) -> set[str]:
+    """The texts in which a secret shows up: as it is, escaped for JSON, Python, URLs, HTML and shells, in base64."""
+    lines = [line.strip() for line in value.splitlines()] if "\n" in value else []
+    found = set()
+    for text in (value, *(line for line in lines if len(line) >= SHORTEST_LINE)):
+        found |= {text, repr(text)[1:-1], html.escape(text), html.escape(text, quote=False), shlex.quote(text)}
+        for ascii_only in (True, False):
+            once = json.dumps(text, ensure_ascii=ascii_only)[1:-1]
+            found |= {once, json.dumps(once, ensure_ascii=ascii_only)[1:-1]}
+        data = text.encode("utf-8", "surrogateescape")
+        for quoted in (quote(data, safe=""), quote(data), quote_plus(data)):
+            found |= {quoted, re.sub("%[0-9A-F]{2}", lambda code: code[0].lower(), quoted)}
+        found |= _in_base64(data)
+    return found
+
+
+def _in_base64(data: bytes) -> set[str]:
+    """In base64, alone and as a part of something longer: of the three ways in which it can lie, what is always there.
+
+    The characters at both ends also depend on what is beside it.
+    """
+    found = set()
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        found |= {encode(data).decode(), encode(data).decode().rstrip("=")}
+        for before in range(3):
+            first, last = -(-before * 8 // 6), (before + len(data)) * 8 // 6
+            inner = encode(bytes(before) + data).decode()[first:last]
+            if len(inner) >= SHORTEST_GUESSED:
+                found.add(inner)
+    return found
