@@ -201,7 +201,7 @@ class Redactor:
             return self._hidden.replace(data)
         separators = (",", ":") if indent is None else None
         text = json.dumps(self.json(value), indent=indent, separators=separators, ensure_ascii=True)
-        return self._hidden.replace(text.encode()) + b"\n" * data.endswith(b"\n")
+        return text.encode() + b"\n" * data.endswith(b"\n")
 
 
 NOTHING = Redactor()

@@ -18,7 +18,15 @@ from drainproof.load.plan import Expectation
 from drainproof.target.container_spec import ContainerSpec
 from drainproof.target.description import Target
 from drainproof.target.manifest import SMALLEST, load_target
-from drainproof.target.manifest_models import DescribeTable, Health, LoadFailure, Manifest, Start, WorkersTable
+from drainproof.target.manifest_models import (
+    DescribeTable,
+    Health,
+    LoadFailure,
+    Manifest,
+    SecretsTable,
+    Start,
+    WorkersTable,
+)
 from drainproof.target.manifest_pods import KubernetesTable, PodTable
 from drainproof.target.manifest_policy import PolicyTable, RestartTable
 from drainproof.target.manifest_requests import Expect, RequestTable

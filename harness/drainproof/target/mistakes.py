@@ -77,6 +77,8 @@ def translate(error: ValidationError, *, model: type[BaseModel], data: Mapping[s
             place, value = _look_up(data, location)
             secret = place[:1] != ("secrets",) and any(names_a_secret(str(part)) for part in place)
             shown = None if value is _NOTHING else REDACTED if secret else show(_without_secrets(value))
+            if secret and str(value):
+                text = text.replace(str(value), REDACTED)  # noqa: PLW2901 - some tell how to write it instead
             found.append(Mistake(key=prefix + dotted(place), value=shown, text=text))
     return found
 

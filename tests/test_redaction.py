@@ -1,0 +1,187 @@
+"""Which values are secrets, in which forms they are found, and what must not be hidden."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+
+import pytest
+from drainproof.errors import ManifestError
+from drainproof.hidden import REDACTED, Hidden
+from drainproof.redaction import Redactor, Secrets, forms_of, secrets_of
+from drainproof.secret_names import names_a_secret
+from drainproof.target.description import Target
+from drainproof.target.manifest import load_target
+from drainproof.target.output import OutputLog
+from hypothesis import given
+from hypothesis import strategies as st
+
+MANIFEST = """
+[start]
+command = {command}
+env = {{ {env} }}
+[health]
+readiness = "/ready"
+[[request]]
+path = "{path}"
+headers = {{ {headers} }}
+[secrets]
+names = {names}
+harmless = {harmless}
+"""
+
+
+def target(
+    folder: Path, *, command: str = '["serve", "{port}"]', names: str = "[]", harmless: str = "[]", **parts: str
+) -> Target:
+    values = {"env": "", "headers": "", "path": "/predict", **parts}
+    text = MANIFEST.format(command=command, names=names, harmless=harmless, **values)
+    (folder / "drainproof.toml").write_text(text, encoding="utf-8")
+    return load_target(folder)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["HF_TOKEN", "API_KEY", "apiKey", "X-Api-Key", "x-amz-security-token", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY",
+     "DB_PASSWORD", "MYSQL_PWD", "DB_PASS", "Authorization", "Proxy-Authorization", "Set-Cookie", "GOOGLE_CREDENTIALS",
+     "SSH_PRIVATE_KEY", "STRIPE_KEY", "REGISTRY_AUTH", "token", "clientSecret"],
+)  # fmt: skip
+def test_names_of_credentials(name: str) -> None:
+    assert names_a_secret(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["TOKENIZERS_PARALLELISM", "PWD", "OLDPWD", "KEY", "PASSWORD_FILE", "TOKEN_LIMIT", "KEYBOARD", "AUTHOR", "PATH",
+     "SSH_AUTH_SOCK", "AWS_REGION", "AWS_PROFILE", "COOKIE_NAME", "MONKEY", "PASSENGERS", "content-type", ""],
+)  # fmt: skip
+def test_names_of_other_things(name: str) -> None:
+    assert not names_a_secret(name)
+
+
+def test_where_secrets_are_found(tmp_path: Path) -> None:
+    basic = base64.b64encode(b"me:basic-pass").decode()
+    found = secrets_of(
+        target(
+            tmp_path,
+            command='["serve", "{port}", "--api-key", "argument-1", "--token=argument-2", "DB_PASSWORD=argument-3"]',
+            env='API_TOKEN = "by-its-name", DSN = "marked", PARTS_KEY = "{folder}/between/{tmp}", DB = "pg://u:in-url@h"',
+            headers=f'Authorization = "Basic {basic}", Cookie = "session=a-cookie; theme=dark-mode"',
+            path="/predict?api_key=in-a-query&page=something",
+            names='["dsn"]',
+        ),
+        {"HF_TOKEN": "inherited", "HOME": "/home/somebody", "HTTPS_PROXY": "http://proxy-user:proxy-pass@proxy:3128"},
+    )
+    assert found == {
+        "argument-1", "argument-2", "argument-3", "by-its-name", "marked", "/between/", "in-url", "in-a-query",
+        f"Basic {basic}", basic, "me:basic-pass", "basic-pass", "session=a-cookie; theme=dark-mode", "a-cookie",
+        "dark-mode", "inherited", "proxy-pass",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("value", ["true", "1", "test", "None", "none", "12345", "131072", "xxxxxxxx", "short", ""])
+def test_a_value_that_says_nothing_is_hidden_where_it_is_declared_alone(tmp_path: Path, value: str) -> None:
+    described = target(tmp_path, env=f'USE_TOKEN = "{value}"', names='["USE_TOKEN"]' if len(value) > 5 else "[]")
+    redactor = Redactor.of(described, environment={})
+    assert redactor.forms == ()
+    assert redactor.json(described.to_json())["environment"] == {"USE_TOKEN": REDACTED}
+    assert redactor.text(f"it is {value}") == f"it is {value}"
+
+
+def test_harmless_names_are_left_alone(tmp_path: Path) -> None:
+    described = target(tmp_path, env='SORT_KEY = "created"', harmless='["sort_key"]')
+    redactor = Redactor.of(described, environment={})
+    assert redactor.forms == ()
+    assert redactor.json(described.to_json())["environment"] == {"SORT_KEY": "created"}
+
+
+def test_saved_targets_have_no_secrets_left_to_search_for(tmp_path: Path) -> None:
+    described = target(tmp_path, env='API_TOKEN = "by-its-name"', names='["x"]')
+    saved = json.loads(json.dumps(Redactor.of(described, environment={}).json(described.to_json())))
+    again = Target.from_json(saved)
+    assert again.secrets == Secrets(names=("x",))
+    assert secrets_of(again, {}) == set()
+
+
+def test_words_of_the_evidence_stay_what_they_are() -> None:
+    redactor = Redactor(["leftovers"])
+    line = {"event": "leftovers", "text": "leftovers of leftovers", "leftovers": 1}
+    assert redactor.json(line) == {"event": "leftovers", "text": "[redacted] of [redacted]", "leftovers": 1}
+
+
+@given(st.text(min_size=4, max_size=20), st.binary(max_size=5), st.binary(max_size=5))
+def test_base64_is_found_wherever_it_lies(secret: str, before: bytes, after: bytes) -> None:
+    data = secret.encode("utf-8", "surrogateescape") if secret.isascii() else b"plain-secret"
+    encoded = base64.b64encode(before + data + after)
+    forms = forms_of(data.decode())
+    if len(data) > 4:  # of four bytes, five characters alone do not depend on what is beside them: too few to be sure
+        assert any(form.encode() in encoded for form in forms)
+
+
+@given(st.lists(st.integers(0, 60), max_size=5), st.text("ab-", max_size=20), st.text("ab-", max_size=20))
+def test_a_secret_is_found_however_it_is_cut(cuts: list[int], before: str, after: str) -> None:
+    secret, data = b"ab-aab-b", f"{before}ab-aab-b{after}".encode()
+    hidden = Hidden([secret.decode()])
+    out, rest, done = b"", b"", 0
+    for at in [*sorted(min(cut, len(data)) for cut in cuts), len(data)]:
+        rest, done = rest + data[done:at], at
+        cut = hidden.cut(rest, len(rest))
+        out, rest = out + hidden.replace(rest[:cut]), rest[cut:]
+    assert out + hidden.replace(rest) == hidden.replace(data)
+    assert secret not in out
+
+
+def test_what_repeats_the_beginning_of_a_secret_is_not_held_for_ever() -> None:
+    hidden = Hidden(["abab" * 50])
+    data = b"ab" * 20_000
+    assert len(data) - hidden.cut(data, len(data)) < 20_000
+
+
+def test_overlapping_secrets_leave_nothing() -> None:
+    assert Redactor(["first-half", "half-second"]).text("x first-half-second y") == "x [redacted] y"
+
+
+def test_lines_that_go_on_after_a_pause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has waited for its end for too long goes to the file, but for what may become a secret."""
+    monkeypatch.setattr("drainproof.target.output.FLUSH_INTERVAL", 0.0)
+    file = tmp_path / "output.jsonl"
+    log = OutputLog(str(file), streams=("stdout",), hidden=Hidden(["the-secret"]))
+    for part in (b"it is the-s", b"ecr", b"et and more", b" the-s"):
+        log.feed("stdout", 1.0, part)
+        log.work(until=float("inf"))
+    assert log.recent(5)[-1] == "the-s"
+    log.finish(2.0)
+    texts = [record["text"] for record in map(json.loads, file.read_text().splitlines()) if "text" in record]
+    assert (
+        texts == ["it is ", "[redacted] and more", " ", "the-s"] or "".join(texts) == "it is [redacted] and more the-s"
+    )
+
+
+def test_files_are_cleaned_and_stay_what_they_were(tmp_path: Path) -> None:
+    redactor = Redactor(["n-secret"])
+    (tmp_path / "deep").mkdir()
+    lines = tmp_path / "deep" / "reports.jsonl"
+    lines.write_text(json.dumps({"a": "x\n-secret n-secret"}) + "\n" + '{"cut": "n-secr' + "n-secret\n")
+    lines.chmod(0o666)
+    raw = tmp_path / "haproxy.cfg"
+    raw.write_bytes(b"\xff n-secret\n")
+    untouched = tmp_path / "ledger.jsonl"
+    untouched.write_text('{"a":   1}\n')
+    before = untouched.stat().st_ino
+    redactor.clean(tmp_path)
+    assert json.loads(lines.read_text().splitlines()[0]) == {"a": "x\n-secret [redacted]"}
+    assert lines.read_text().splitlines()[1] == '{"cut": "n-secr[redacted]'
+    assert lines.stat().st_mode & 0o777 == 0o666
+    assert raw.read_bytes() == b"\xff [redacted]\n"
+    assert untouched.stat().st_ino == before
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["deep", "haproxy.cfg", "ledger.jsonl", "reports.jsonl"]
+
+
+@pytest.mark.parametrize("text", ["API_TOKEN = 4711471147", 'API_TOKEN = "unfinished-4711471147\n'])
+def test_mistakes_in_a_manifest_are_told_without_secrets(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ManifestError) as caught:
+        (tmp_path / "drainproof.toml").write_text(f"[start]\ncommand = ['x']\n[start.env]\n{text}\n")
+        load_target(tmp_path)
+    assert "API_TOKEN = [redacted]" in str(caught.value)
+    assert "4711471147" not in str(caught.value)
