@@ -185,3 +185,10 @@ def test_mistakes_in_a_manifest_are_told_without_secrets(tmp_path: Path, text: s
         load_target(tmp_path)
     assert "API_TOKEN = [redacted]" in str(caught.value)
     assert "4711471147" not in str(caught.value)
+
+
+def test_a_target_without_a_command(tmp_path: Path) -> None:
+    text = '[container]\nimage = "x"\nenv = { API_TOKEN = "by-its-name" }\n'
+    text += '[health]\nreadiness = "/"\n[[request]]\npath = "/"\n'
+    (tmp_path / "drainproof.toml").write_text(text)
+    assert secrets_of(load_target(tmp_path), {}) == {"by-its-name"}

@@ -25,6 +25,7 @@ SECRETS = {
     "password in url": "p@ss/wörd",
     "argument": "argument-key-abcdef",
 }
+REPORTS = ("drainproof-report", "again")
 NOT_ONE = "true"
 """The value of a variable that is named like a secret."""
 
@@ -182,4 +183,7 @@ def test_the_evidence_gives_the_same_verdicts_again(run: tuple[Path, subprocess.
     before = verdicts(folder / "drainproof-report")
     done = pytest_in(folder, "--evidence=drainproof-report", "--report-dir=again", "test_leak.py")
     assert verdicts(folder / "again") == before, done.stdout.decode()
+    digests = [json.loads((folder / name / "results.json").read_text())["target"]["digest"] for name in REPORTS]
+    assert digests[0] == digests[1]
+    assert digests[0]["of"] == "the manifest as resolved and 2 files of the target folder"
     assert not any(leaks(path.read_bytes()) for path in (folder / "again").rglob("*") if path.is_file())

@@ -20,6 +20,7 @@ from __future__ import annotations
 import base64
 import binascii
 import html
+import itertools
 import json
 import os
 import re
@@ -289,7 +290,7 @@ def _in_query(path: str, secrets: Secrets) -> set[str]:
 def _in_arguments(words: list[str], secrets: Secrets) -> set[str]:
     """What follows `--api-key`, as the next word or behind `=`; `NAME=value`; a header in a command of a shell."""
     found: set[str] = set()
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in itertools.zip_longest(words, words[1:], fillvalue=""):
         option = OPTION.fullmatch(word)
         if option is not None and secrets.name(option[1]):
             value = option[2] if option[2] is not None else following if word.startswith("-") else ""

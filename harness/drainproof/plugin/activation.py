@@ -18,6 +18,7 @@ from drainproof.plugin.results import ResultsKeeper, SessionFile
 from drainproof.plugin.run import RUN, Archive, Laboratory, Run, only_collects
 from drainproof.plugin.summary import AfterErrors, Summary
 from drainproof.plugin.termination import Termination
+from drainproof.target.digest import of_folder
 from drainproof.target.modes import IN_WORDS
 from drainproof.text import printable
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 EVIDENCE_FOLDER = "drainproof_evidence_folder"
 """The key under which a worker of pytest-xdist is told where the evidence belongs."""
+
+DIGEST = "drainproof_digest"
+"""The key under which it is told what the target is known by."""
 
 SPREAD = ("load", "worksteal", "loadgroup")
 """Ways of pytest-xdist to distribute tests that take the checks of a scenario apart."""
@@ -101,11 +105,16 @@ def _open(config: pytest.Config, wanted: Wanted) -> Run:
         return run
     if run.in_worker:
         if archive is None:
-            run.evidence_folder = Path(getattr(config, "workerinput")[EVIDENCE_FOLDER])  # noqa: B009 - xdist sets it
+            given = getattr(config, "workerinput")  # noqa: B009 - xdist sets it
+            run.evidence_folder, run.known_digest = Path(given[EVIDENCE_FOLDER]), given[DIGEST]
         return run
     reports.prepare()
     if archive is None:
         run.evidence_folder = folders.new_evidence_folder(wanted.report_folder, option=option)
+        if target.launch != "container":
+            run.known_digest = of_folder(target, run.redactor)
+    else:
+        run.known_digest = folders.read_digest(folder)
     return run
 
 
@@ -189,8 +198,9 @@ class Frame:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        """Tells a worker where the evidence belongs."""
+        """Tells a worker where the evidence belongs, and what the target is known by."""
         node.workerinput[EVIDENCE_FOLDER] = str(self._run.evidence_folder)
+        node.workerinput[DIGEST] = None if self._run.digest is None else dict(self._run.digest)
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Ends the laboratory. If that fails, the session fails, and still shows its results."""

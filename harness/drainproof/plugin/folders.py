@@ -26,6 +26,7 @@ import fcntl
 import json
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -152,11 +153,22 @@ def find_evidence(folder: Path, *, option: str) -> Path:
     raise UserError(f"{option}={folder}: {why}; expected a report folder of drainproof, or one run in its {EVIDENCE}/")
 
 
-def write_session(folder: Path, *, target: dict[str, Any], checks: dict[str, list[str]]) -> None:
-    """Saves what was selected: the names of the checks by scenario id."""
+def write_session(
+    folder: Path, *, target: dict[str, Any], digest: Mapping[str, str] | None, checks: dict[str, list[str]]
+) -> None:
+    """Saves what was selected: the names of the checks by scenario id; and what the target is known by."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"format": FORMAT, "target": target, "checks": checks}, indent=1)
+    text = json.dumps({"format": FORMAT, "target": target, "digest": digest, "checks": checks}, indent=1)
     (folder / SESSION).write_text(text + "\n", encoding="utf-8")
+
+
+def read_digest(folder: Path) -> Mapping[str, str] | None:
+    """What the target of saved evidence is known by; None where that was not saved."""
+    try:
+        found = json.loads((folder / SESSION).read_text(encoding="utf-8"))["digest"]
+        return None if found is None else {"sha256": str(found["sha256"]), "of": str(found["of"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def read_session(folder: Path, *, option: str) -> dict[str, list[str]]:

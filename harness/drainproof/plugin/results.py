@@ -56,6 +56,7 @@ class ResultsKeeper:
                 "name": run.target.name,
                 "folder": str(run.target.folder),
                 "manifest": json_value(run.target.to_json()),
+                "digest": None if run.digest is None else dict(run.digest),
             },
             versions={**versions, "target": self._versions or run.versions},
             verdicts=tuple(self._verdicts.values()),
@@ -184,9 +185,8 @@ class SessionFile:
         if not checks:
             return
         try:
-            folders.write_session(
-                run.evidence_folder, target=json_value(run.redactor.json(run.target.to_json())), checks=checks
-            )
+            described = json_value(run.redactor.json(run.target.to_json()))
+            folders.write_session(run.evidence_folder, target=described, digest=run.digest, checks=checks)
         except OSError as error:
             raise pytest.UsageError(f"cannot write evidence to {run.evidence_folder}: {error.strerror}") from error
 

@@ -14,6 +14,8 @@ from drainproof.plugin.naming import Scenario
 from drainproof.plugin.options import Wanted
 from drainproof.plugin.packages import ScenarioPackage
 from drainproof.redaction import Redactor
+from drainproof.target import digest
+from drainproof.target.digest import Digest
 
 if TYPE_CHECKING:
     from drainproof.experiment import Experiment
@@ -67,6 +69,8 @@ class Run:
     """By scenario id, where the evidence of its (last) experiment is."""
     versions: dict[str, Any] = field(default_factory=dict)
     """What is known of the target's environment."""
+    known_digest: Digest | None = None
+    """See `digest`; of a target that is started from its folder, as it was when the run began."""
     problems: list[str] = field(default_factory=list)
     """What went wrong apart from the checks; a session with problems fails."""
     laboratory: Laboratory | None = None
@@ -76,6 +80,13 @@ class Run:
     def redactor(self) -> Redactor:
         """Hides the target's secrets from verdicts, reports and the terminal."""
         return Redactor.of(self.target)
+
+    @property
+    def digest(self) -> Digest | None:
+        """What identifies the target; None where that is not known (yet): of a container, before its first start."""
+        if self.known_digest is None and self.target.launch == "container":
+            self.known_digest = digest.of_evidence(self.evidence_folder)
+        return self.known_digest
 
     def tell(self, phase: str) -> None:
         """Hands a phase on to whoever watches by then."""
