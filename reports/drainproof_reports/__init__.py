@@ -1,4 +1,4 @@
-"""Reports, derived from verdicts and evidence and nothing else: JSON, JUnit XML, and the summary on the terminal.
+"""Reports, derived from verdicts and evidence and nothing else: for machines, for GitHub, and for the terminal.
 
 This module is the plugin that drainproof registers in an active run; its functions are hooks, specified in
 `drainproof.plugin.hookspecs`. It needs no pytest for that: a function is a hook by its name.
@@ -11,16 +11,26 @@ from pathlib import Path
 
 from drainproof.text import Line
 from drainproof.verdict import Results
+from drainproof.workflow_commands import for_terminal, in_github_actions
 
-from drainproof_reports import junit, results_json, terminal
+from drainproof_reports import badge, junit, markdown, results_json, statement, terminal, workflow
 
 
 def pytest_drainproof_report(results: Results, folder: Path) -> None:
-    """Writes `results.json` and `junit.xml`."""
+    """Writes `results.json`, `junit.xml`, `summary.md`, `badge.svg`, and at the end of a run `statement.json`."""
     results_json.write(results, folder / results_json.FILE)
     junit.write(results, folder / junit.FILE)
+    markdown.write(results, folder / markdown.FILE)
+    badge.write(results, folder / badge.FILE)
+    statement.write(results, folder / statement.FILE, results_json=folder / results_json.FILE)
 
 
 def pytest_drainproof_summary(results: Results, folder: Path, width: int, written: bool) -> Sequence[Line]:
-    """The summary at the end of the terminal output."""
-    return terminal.summary(results, folder=folder, width=width, written=written)
+    """The summary at the end of the terminal output; in GitHub Actions, annotations and the summary of the step too."""
+    summary = terminal.summary(results, folder=folder, width=width, written=written)
+    lines = [Line(for_terminal(line.text), line.style) for line in summary]
+    if in_github_actions():
+        lines += [Line(command) for command in workflow.commands(results)]
+    if (problem := markdown.append_to_step(results)) is not None:
+        lines.append(Line(for_terminal(problem), "yellow"))
+    return lines

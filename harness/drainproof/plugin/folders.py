@@ -36,7 +36,7 @@ MARKER = ".drainproof"
 EVIDENCE = "evidence"
 SESSION = "session.json"
 FORMAT = 1
-REPORTS = ("results.json", "junit.xml")
+REPORTS = ("results.json", "junit.xml", "summary.md", "badge.svg", "statement.json")
 NEEDED = (EVIDENCE, *REPORTS)
 """Names that we write to; somebody else's files of these names are never touched."""
 

@@ -26,6 +26,7 @@ from drainproof.plugin.outcomes import STATUS, outcome_of, verdict_of
 from drainproof.plugin.run import Run, silent
 from drainproof.text import Line, flat, shortened
 from drainproof.verdict import RED, Outcome, Verdict
+from drainproof.workflow_commands import for_terminal
 
 NARROW = 116
 """On a terminal of fewer columns, the verdicts get a line of their own."""
@@ -69,7 +70,11 @@ class Screen:
             self._write(lambda reporter: reporter.rewrite(""))
         for line in lines:
             style = dict.fromkeys(line.style.split(), True)
-            self._write(lambda reporter, line=line, style=style: reporter.line(self._encodable(line.text), **style))
+            self._write(
+                lambda reporter, line=line, style=style: reporter.line(
+                    for_terminal(self._encodable(line.text)), **style
+                )
+            )
 
     def _encodable(self, text: str) -> str:
         return text if self._unicode else text.translate(ASCII)

@@ -36,6 +36,7 @@ from drainproof.requirement import Level
 from drainproof.target.modes import IN_WORDS
 from drainproof.text import json_value, printable
 from drainproof.verdict import RED, Fact, Outcome, Verdict
+from drainproof.workflow_commands import for_terminal
 
 STATUS: dict[Outcome, tuple[str, str, str, str]] = {
     "pass": ("passed", ".", "PASS", "green"),
@@ -75,14 +76,14 @@ class Outcomes:
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Judges a phase of a check, and hides secrets in what pytest reports of any test."""
+        """Judges a phase of a check, and makes harmless what pytest reports of any test."""
         check = item.stash.get(CHECK, None)
         if check is not None and call.excinfo is not None and isinstance(call.excinfo.value, DrainproofError):
             call.excinfo = _without_its_way(call.excinfo.value)
         report = yield
         if check is not None:
             self._judge(item, call, check, report)
-        _redact(report, self._run.redactor)
+        _make_harmless(report, self._run.redactor)
         return report
 
     def _judge(self, item: pytest.Item, call: pytest.CallInfo[None], check: Check, report: pytest.TestReport) -> None:
@@ -152,14 +153,21 @@ class Outcomes:
             report.drainproof_versions = self._run.versions  # type: ignore[attr-defined]  # reports take any attribute
 
 
-def _redact(report: pytest.TestReport, redactor: Redactor) -> None:
-    """Hides secrets in what pytest would show: tracebacks, and what was printed while the test ran."""
-    report.sections = [(name, redactor.text(text)) for name, text in report.sections]
+def _make_harmless(report: pytest.TestReport, redactor: Redactor) -> None:
+    """Hides secrets in what pytest would show, and keeps it from giving commands to GitHub Actions.
+
+    That is: tracebacks, and what was printed while the test ran.
+    """
+
+    def harmless(text: str) -> str:
+        return for_terminal(redactor.text(text))
+
+    report.sections = [(name, harmless(text)) for name, text in report.sections]
     found = report.longrepr
     if isinstance(found, tuple):
         path, line, reason = found
-        report.longrepr = path, line, redactor.text(reason)
-    elif found is not None and (text := redactor.text(str(found))) != str(found):
+        report.longrepr = path, line, harmless(reason)
+    elif found is not None and (text := harmless(str(found))) != str(found):
         report.longrepr = text
 
 

@@ -10,6 +10,7 @@ import pytest
 from drainproof.plugin.naming import SCENARIO
 from drainproof.plugin.run import Run
 from drainproof.text import flat, printable
+from drainproof.workflow_commands import for_terminal
 
 
 class Preflight:
@@ -41,4 +42,4 @@ class Preflight:
             for line in textwrap.wrap(
                 f"preflight  {flat(printable(text))}", width, subsequent_indent=" " * 11, break_on_hyphens=False
             ):
-                reporter.line(line, yellow=True)
+                reporter.line(for_terminal(line), yellow=True)

@@ -13,6 +13,7 @@ from drainproof.plugin.results import ResultsKeeper
 from drainproof.plugin.run import Run
 from drainproof.text import Line, printable
 from drainproof.verdict import RED
+from drainproof.workflow_commands import for_terminal
 
 
 class Summary:
@@ -60,7 +61,7 @@ class Summary:
                 text, style = (line, "") if isinstance(line, str) else line
                 reporter.line(text, **dict.fromkeys(style.split(), True))
         for problem in filter(None, [self._keeper.problem, *run.problems]):
-            reporter.line(f"ERROR: {printable(run.redactor.text(problem))}", red=True, bold=True)
+            reporter.line(f"ERROR: {for_terminal(printable(run.redactor.text(problem)))}", red=True, bold=True)
 
 
 class AfterErrors:
