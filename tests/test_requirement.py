@@ -7,7 +7,7 @@ from itertools import groupby
 
 import pytest
 from drainproof.errors import UserError
-from drainproof.requirement import catalogue, get
+from drainproof.requirement import SPECIFICATION, catalogue, get, history, rules_digest
 
 SIZES = {"START": 7, "DRAIN": 15, "EXIT": 6, "EXC": 7, "WIN": 3, "WORK": 9, "CONT": 5, "ROLL": 1, "CHAOS": 1}
 """Ids are never used again and never renumbered, so each family counts up from 1 without a gap."""
@@ -60,3 +60,28 @@ def test_an_unknown_id_that_is_near_nothing() -> None:
     with pytest.raises(UserError) as caught:
         get("nonsense")
     assert str(caught.value) == 'there is no requirement "nonsense".'
+
+
+def test_the_rules_are_those_of_the_newest_version() -> None:
+    """Whoever changes a rule or a level, or adds a requirement, adds a version to specification.toml."""
+    newest = history()[0]
+    assert newest.version == SPECIFICATION
+    assert rules_digest() == newest.rules, f"the rules are not those of version {newest.version} any more"
+
+
+def test_versions_are_ordered_by_the_calendar() -> None:
+    numbers = [tuple(map(int, each.version.split("."))) for each in history()]
+    assert numbers == sorted(set(numbers), reverse=True)
+    assert all(re.fullmatch(r"20\d\d\.(0[1-9]|1[0-2])(\.[2-9]\d*)?", each.version) for each in history())
+    assert len({each.rules for each in history()}) == len(history()), "a version without a change"
+    assert all(each.changes.endswith(".") for each in history())
+
+
+@pytest.mark.parametrize("requirement_id", catalogue())
+def test_what_makes_it_inconclusive_is_said(requirement_id: str) -> None:
+    text = get(requirement_id).inconclusive
+    assert text.endswith(".")
+    assert text[0].isupper()
+    assert len(text) <= 400
+    for mentioned in re.findall(r"\b(?:START|DRAIN|EXIT|EXC|WIN|WORK|CONT)-\d+\b", text):
+        assert get(mentioned)
