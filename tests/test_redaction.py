@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from drainproof.errors import ManifestError
+from drainproof.faults.bad_clients.cases import Case
 from drainproof.hidden import REDACTED, Hidden
 from drainproof.redaction import Redactor, Secrets, forms_of, secrets_of
 from drainproof.secret_names import names_a_secret
@@ -136,6 +137,14 @@ def test_what_repeats_the_beginning_of_a_secret_is_not_held_for_ever() -> None:
     hidden = Hidden(["abab" * 50])
     data = b"ab" * 20_000
     assert len(data) - hidden.cut(data, len(data)) < 20_000
+
+
+@given(st.binary(max_size=7), st.binary(max_size=7))
+def test_bytes_in_base64_stay_bytes_in_base64(before: bytes, after: bytes) -> None:
+    """As the malformed requests are kept, which are decoded to be shown and sent again."""
+    case = Case(kind="framing", parts=((before + b"Bearer the-secret" + after, 3),), ends="now")
+    saved = Redactor(["the-secret"]).json(case.to_json())
+    assert Case.from_json(saved).parts == ((before + b"Bearer [redacted]" + after, 3),)
 
 
 def test_overlapping_secrets_leave_nothing() -> None:

@@ -3,8 +3,8 @@
 It runs in the keeper as well, whose start is part of every launch, so it imports next to nothing; what the forms of a
 secret are is decided in `redaction.py`.
 
-Why not a regular expression: the alternatives are tried at each byte, and with thirty of them a flood of output took
-ten times as long as by searching for each one alone, which the C library does faster than the output is written.
+Why not a regular expression: the alternatives are tried at each byte, and with thirty of them that took five times as
+long as searching for each one alone (0.18 and 0.04 ms for 8 KiB).
 """
 
 from __future__ import annotations

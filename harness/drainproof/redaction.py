@@ -71,6 +71,7 @@ KEPT = frozenset(
 is one of those words where it is an identifier; anything else there is looked at like everything."""
 
 IDENTIFIER = re.compile(r"[A-Za-z_]{1,24}")
+BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 PLACEHOLDER = re.compile(r"\{\{|\}\}|\{[^{}]*\}")
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^\s/?#@\"'<>]*)@")
 HEADER = re.compile(r"([A-Za-z][A-Za-z0-9-]*)\s*:\s*(\S[^\"'\r\n]*)")
@@ -128,7 +129,7 @@ class Redactor:
     def json(self, value: Any, *, key: str = "") -> Any:
         """A JSON value without secrets: in its texts, and whatever it is, the value of a name that is a secret's."""
         if isinstance(value, str):
-            return value if key in KEPT and IDENTIFIER.fullmatch(value) else self.text(value)
+            return value if key in KEPT and IDENTIFIER.fullmatch(value) else self._json_text(value)
         if isinstance(value, Mapping):
             named = key in ("environment", "headers")
             return {
@@ -138,6 +139,15 @@ class Redactor:
         if isinstance(value, (list, tuple)):
             return [self.json(each) for each in value]
         return value
+
+    def _json_text(self, text: str) -> str:
+        """`text` without secrets. What is base64 as a whole (the bytes of a request) stays base64."""
+        clean = self.text(text)
+        if clean != text and len(text) % 4 == 0 and BASE64.fullmatch(text):
+            data = base64.b64decode(text)
+            if (without := self._hidden.replace(data)) != data:
+                return base64.b64encode(without).decode()
+        return clean
 
     def verdict(self, verdict: Verdict) -> Verdict:
         """A verdict without secrets in what it says."""

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from drainproof.errors import HarnessError
+from drainproof.hidden import Hidden
 from drainproof.target import kernel
 from drainproof.target.container.watch import Watch, exit_status
 
@@ -182,6 +183,28 @@ def test_a_connection_that_is_reset_while_it_runs_is_a_problem(tmp_path, eventua
     assert watch.problems == ["its output could not be read any more: Connection reset by peer"]
     ended.set()
     watch.close()
+
+
+def test_secrets_are_not_written(tmp_path):
+    engine, ours = socket.socketpair()
+    ended = threading.Event()
+    file = tmp_path / "output.jsonl"
+    watch = Watch(
+        connection=ours,
+        output=file,
+        literals=(),
+        pidfd=None,
+        wait=lambda: 0 if ended.wait() else 1,
+        hidden=Hidden(["the-secret"]),
+    )
+    engine.sendall(frame(1, b"it is the-se") + frame(1, b"cret\n"))
+    engine.close()
+    ended.set()
+    assert watch.wait_for(lambda: watch.output_complete and watch.exit, until=soon())
+    assert watch.recent(1) == ["it is [redacted]"]
+    watch.close()
+    assert "it is [redacted]" in file.read_text()
+    assert "the-secret" not in file.read_text()
 
 
 @pytest.mark.parametrize(
