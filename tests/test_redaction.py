@@ -81,7 +81,7 @@ def test_where_secrets_are_found(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("value", ["true", "1", "test", "None", "none", "12345", "131072", "xxxxxxxx", "short", ""])
+@pytest.mark.parametrize("value", ["true", "1", "test", "None", "none", "12345", "131072", "xxxxxxxx", "short"])
 def test_a_value_that_says_nothing_is_hidden_where_it_is_declared_alone(tmp_path: Path, value: str) -> None:
     described = target(tmp_path, env=f'USE_TOKEN = "{value}"', names='["USE_TOKEN"]' if len(value) > 5 else "[]")
     redactor = Redactor.of(described, environment={})
@@ -95,6 +95,12 @@ def test_harmless_names_are_left_alone(tmp_path: Path) -> None:
     redactor = Redactor.of(described, environment={})
     assert redactor.forms == ()
     assert redactor.json(described.to_json())["environment"] == {"SORT_KEY": "created"}
+
+
+def test_a_placeholder_is_no_secret(tmp_path: Path) -> None:
+    described = target(tmp_path, headers='X-Idempotency-Key = "{token}", Authorization = "Bearer {token}"')
+    shown = Redactor.of(described, environment={}).json(described.to_json())["requests"][0]["headers"]
+    assert shown == {"X-Idempotency-Key": "{token}", "Authorization": REDACTED}
 
 
 def test_saved_targets_have_no_secrets_left_to_search_for(tmp_path: Path) -> None:
@@ -167,6 +173,13 @@ def test_lines_that_go_on_after_a_pause(tmp_path: Path, monkeypatch: pytest.Monk
     )
 
 
+def test_a_secret_across_two_pieces_of_a_file_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("drainproof.redaction.PIECE", 7)
+    (tmp_path / "a.log").write_bytes(b"x" * 50 + b"the-long-secret" + b"y" * 50)
+    Redactor(["the-long-secret"]).clean(tmp_path)
+    assert (tmp_path / "a.log").read_bytes() == b"x" * 50 + b"[redacted]" + b"y" * 50
+
+
 def test_files_are_cleaned_and_stay_what_they_were(tmp_path: Path) -> None:
     redactor = Redactor(["n-secret"])
     (tmp_path / "deep").mkdir()
@@ -201,3 +214,9 @@ def test_a_target_without_a_command(tmp_path: Path) -> None:
     text += '[health]\nreadiness = "/"\n[[request]]\npath = "/"\n'
     (tmp_path / "drainproof.toml").write_text(text)
     assert secrets_of(load_target(tmp_path), {}) == {"by-its-name"}
+
+
+def test_a_password_in_a_url_is_not_shown_with_a_mistake(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError) as caught:
+        target(tmp_path, env='DB = "postgres://me:my-password@host/{nothing}"')
+    assert 'start.env.DB = "postgres://me:[redacted]@host/{nothing}"' in str(caught.value)

@@ -48,6 +48,15 @@ class Hidden:
         self._forms = tuple(form.encode("utf-8", "surrogateescape") for form in forms)
         self._longest = max(map(len, self._forms), default=0)
 
+    @property
+    def longest(self) -> int:
+        """Bytes of the longest form; 0 where there is none."""
+        return self._longest
+
+    def found_in(self, data: bytes) -> bool:
+        """Whether a secret is in it."""
+        return any(form in data for form in self._forms)
+
     def replace(self, data: bytes) -> bytes:
         """`data` without secrets."""
         return replace(data, self._forms, REDACTED.encode()) if self._forms else data

@@ -28,7 +28,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
 from drainproof import hidden
@@ -69,6 +69,9 @@ KEPT = frozenset(
 )
 """Keys whose values are words of our own in the evidence (`{"event": "launch"}`): hidden, they would spoil it. A value
 is one of those words where it is an identifier; anything else there is looked at like everything."""
+
+PIECE = 1 << 20
+"""Bytes that are looked through at once."""
 
 IDENTIFIER = re.compile(r"[A-Za-z_]{1,24}")
 BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
@@ -133,7 +136,9 @@ class Redactor:
         if isinstance(value, Mapping):
             named = key in ("environment", "headers")
             return {
-                name: REDACTED if named and self._secrets.name(name) else self.json(each, key=name)
+                name: REDACTED
+                if named and self._secrets.name(name) and _says_something(each)
+                else self.json(each, key=name)
                 for name, each in value.items()
             }
         if isinstance(value, (list, tuple)):
@@ -185,9 +190,9 @@ class Redactor:
                 raise HarnessError(f"secrets could not be taken out of {path}: {error.strerror}") from error
 
     def _clean(self, path: Path) -> None:
-        """Line by line: a ledger may be larger than the memory."""
+        """In pieces, or line by line: a ledger may be larger than the memory."""
         with path.open("rb") as file:
-            if not any(self._hidden.replace(line) is not line for line in file):
+            if not self._is_in(file):
                 return
         new = path.with_name(f".{path.name}.redacted")
         try:
@@ -202,9 +207,17 @@ class Redactor:
             new.unlink(missing_ok=True)
             raise
 
+    def _is_in(self, file: BinaryIO) -> bool:
+        piece = b""
+        while more := file.read(PIECE):
+            piece = piece[-self._hidden.longest :] + more  # a secret may lie across two pieces
+            if self._hidden.found_in(piece):
+                return True
+        return False
+
     def _clean_json(self, data: bytes, *, indent: int | None) -> bytes:
         """A JSON text is parsed, since in one `\\n` before a secret may be seen as its first letter; others are not."""
-        if self._hidden.replace(data) is data:
+        if not self._hidden.found_in(data):
             return data
         try:
             value = json.loads(data)
@@ -251,6 +264,11 @@ def _in_json(value: Any, secrets: Secrets, key: str = "") -> set[str]:
         for each in value:
             found |= _in_json(each, secrets)
     return found
+
+
+def _says_something(value: object) -> bool:
+    """Whether there is anything in it but placeholders, which are no secret."""
+    return not isinstance(value, str) or bool(PLACEHOLDER.sub("", value).strip())
 
 
 def _searched(value: str, *, least: int) -> set[str]:

@@ -27,6 +27,8 @@ Location = tuple[str | int, ...]
 MOST_SHOWN = 100
 """Characters of a value that a message shows."""
 
+PASSWORD_IN_URL = re.compile(r"(://[^\s/:@]*:)[^\s/@]+@")
+
 _NOTHING = object()
 
 
@@ -107,6 +109,8 @@ def _without_secrets(value: Any) -> Any:
     """The value of a key, without what is a secret by the name that it has inside of it."""
     if isinstance(value, Mapping):
         return {k: REDACTED if names_a_secret(str(k)) else _without_secrets(each) for k, each in value.items()}
+    if isinstance(value, str):
+        return PASSWORD_IN_URL.sub(rf"\1{REDACTED}@", value)
     return [_without_secrets(each) for each in value] if isinstance(value, list) else value
 
 
