@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from urllib.parse import quote
 
@@ -121,12 +122,20 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.Comp
     return folder, pytest_in(folder, "--target=target", "test_leak.py", "-rA", "-vv", "--showlocals")
 
 
-def pytest_in(folder: Path, *args: str) -> subprocess.CompletedProcess[bytes]:
-    environment = {**os.environ, "INHERITED_PASSWORD": SECRETS["env inherited"], "PYTHONIOENCODING": "utf-8"}
+def pytest_command(*args: str) -> list[str]:
+    return [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", *args]
+
+
+def environment() -> dict[str, str]:
+    inherited = {**os.environ, "INHERITED_PASSWORD": SECRETS["env inherited"], "PYTHONIOENCODING": "utf-8"}
     for name in ("PYTEST_ADDOPTS", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
-        environment.pop(name, None)
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", *args]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=180, check=False)
+        inherited.pop(name, None)
+    return inherited
+
+
+def pytest_in(folder: Path, *args: str) -> subprocess.CompletedProcess[bytes]:
+    command = pytest_command(*args)
+    return subprocess.run(command, cwd=folder, env=environment(), capture_output=True, timeout=180, check=False)
 
 
 def verdicts(report: Path) -> dict[str, tuple[str, str]]:
@@ -187,3 +196,22 @@ def test_the_evidence_gives_the_same_verdicts_again(run: tuple[Path, subprocess.
     assert digests[0] == digests[1]
     assert digests[0]["of"] == "the manifest as resolved and 2 files of the target folder"
     assert not any(leaks(path.read_bytes()) for path in (folder / "again").rglob("*") if path.is_file())
+
+
+def test_who_writes_hides_at_once(run: tuple[Path, subprocess.CompletedProcess[bytes]], tmp_path: Path) -> None:
+    """A run that is killed has nobody who goes through its files: what we and the keeper write has no secret anyway."""
+    folder, _ = run
+    command = pytest_command("--target=target", "test_leak.py", f"--report-dir={tmp_path / 'killed'}")
+    with subprocess.Popen(
+        command, cwd=folder, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        deadline, serves = time.monotonic() + 120, False
+        while not serves and process.poll() is None and time.monotonic() < deadline:
+            timelines = (tmp_path / "killed").glob("evidence/*/test_leak*/timeline.jsonl")
+            serves = any('"event":"serving"' in path.read_text() for path in timelines)
+            time.sleep(0.01)
+        process.kill()
+    assert serves
+    files = {path.name: path.read_bytes() for path in (tmp_path / "killed").glob("evidence/*/test_leak*/*.json*")}
+    assert {"experiment.json", "timeline.jsonl", "probes.jsonl", "output.jsonl"} <= files.keys()
+    assert {name: leaks(content) for name, content in files.items() if leaks(content)} == {}

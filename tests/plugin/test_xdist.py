@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 pytest.importorskip("xdist")
@@ -42,6 +44,8 @@ def test_verdicts_come_back_from_workers(inner):
     }
     assert not inner.results()["aborted"]
     assert inner.results()["versions"]["target"] == {"python": "3.99"}
+    session = json.loads((inner.evidence() / "session.json").read_text())
+    assert session["digest"] == inner.results()["target"]["digest"] is not None
     folders = {path.name for path in inner.evidence().iterdir() if path.is_dir()}
     assert folders == {"drain.TestStop[SIGTERM]", "drain.TestStop[SIGINT]", "drain.TestOther"}  # each one run once
     assert (inner.evidence() / "session.json").exists()
