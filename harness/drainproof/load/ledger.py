@@ -243,20 +243,36 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
             yield value
 
 
+def each_request(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of the requests, one at a time, for a ledger that is too large to be held; `request_of` reads one.
+
+    Raises HarnessError where the file is damaged, and OSError.
+    """
+    return (line for line in read_lines(path) if line.get("record") == "request")
+
+
+def request_of(line: dict[str, Any]) -> RequestRecord:
+    """The request of a line."""
+    record: RequestRecord = _pick(RequestRecord, line)
+    return record
+
+
 def read(path: Path) -> Ledger:
     """Reads a ledger file. Raises HarnessError where it is damaged."""
     requests, connections, summary = [], [], None
-    names = {cls: {f.name for f in fields(cls)} for cls in (RequestRecord, ConnectionRecord, LedgerSummary)}
-
-    def pick(cls: Any, line: dict[str, Any]) -> Any:
-        return cls(**{k: v for k, v in line.items() if k in names[cls]})
-
     for line in read_lines(path):
         kind = line.get("record")
         if kind == "request":
-            requests.append(pick(RequestRecord, line))
+            requests.append(request_of(line))
         elif kind == "connection":
-            connections.append(pick(ConnectionRecord, line))
+            connections.append(_pick(ConnectionRecord, line))
         elif kind == "summary":
-            summary = pick(LedgerSummary, line)
+            summary = _pick(LedgerSummary, line)
     return Ledger(requests=tuple(requests), connections=tuple(connections), summary=summary)
+
+
+_NAMES = {cls: frozenset(f.name for f in fields(cls)) for cls in (RequestRecord, ConnectionRecord, LedgerSummary)}
+
+
+def _pick(cls: Any, line: dict[str, Any]) -> Any:
+    return cls(**{k: v for k, v in line.items() if k in _NAMES[cls]})
