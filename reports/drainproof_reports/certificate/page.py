@@ -13,13 +13,19 @@ from drainproof_reports import pods
 from drainproof_reports.certificate import grid, words
 from drainproof_reports.certificate.grid import Family, worst
 
-PROMISES = {
-    "signals": "Stop signals",
-    "stop_signals": "Stop signals",
-    "grace_period": "Grace period",
-    "settle_time": "Settle time",
-}
-"""Words for entries of the policy; the others are called as the manifest calls them."""
+IN_SECONDS = frozenset(
+    {
+        "grace_period",
+        "settle_time",
+        "first_delay",
+        "longest_delay",
+        "max_seconds",
+        "recovery",
+        "answer_within",
+        "observe",
+    }
+)
+"""Entries of the policy that are durations."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,14 +223,15 @@ def _about(results: Results) -> Iterable[tuple[str, str]]:
 def _promises(results: Results) -> Iterable[tuple[str, str]]:
     """The policy, nested entries by their path."""
 
-    def walk(values: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, str]]:
+    def walk(values: Mapping[str, Any], path: tuple[str, ...]) -> Iterable[tuple[str, str]]:
         for name, content in values.items():
             if isinstance(content, Mapping) and content:
-                yield from walk(content, f"{prefix}{name}.")
+                yield from walk(content, (*path, name))
             else:
-                yield PROMISES.get(prefix + name, f"{prefix}{name}".replace("_", " ")), words.value(content)
+                unit = " s" if name in IN_SECONDS and content is not None else ""
+                yield words.sentence(": ".join((*path, name)).replace("_", " ")), words.value(content) + unit
 
-    return walk(_mapping(_mapping(results.target.get("manifest")).get("policy")), "")
+    return walk(_mapping(_mapping(results.target.get("manifest")).get("policy")), ())
 
 
 def _packages(results: Results) -> Iterable[tuple[str, str]]:

@@ -53,7 +53,7 @@ def exits(found: Mapping[str, Sequence[float]], grace_period: float | None) -> M
     if shows_grace and grace_period:
         elements += [
             line(scale(grace_period), y - 8, scale(grace_period), bottom, "mark exit"),
-            label(f"grace period {grace_period:g} s", scale(grace_period), y - 10, "flag exit", anchor="middle"),
+            label(f"grace period {grace_period:g} s", scale(grace_period) - 6, y - 8, "flag exit", anchor="end"),
         ]
     for name, values in rows.items():
         middle = y + ROW / 2

@@ -246,6 +246,19 @@ def _end(tone: crowd.Tone, x: float, y: float, r: float) -> list[svg.PathData]:
 # What the probes saw
 
 
+class _Span(NamedTuple):
+    """What was seen from one look to another."""
+
+    first: float
+    last: float
+    held: Held
+    text: str
+
+
+def _span(state: State, held: bool, text: str) -> _Span:
+    return _Span(state.first.earliest, state.last.latest, "yes" if held else "no", text)
+
+
 def _tracks(stack: _Stack, evidence: Evidence) -> None:
     stack.y += 8
     stack.elements.append(line(LEFT, stack.y, RIGHT, stack.y, "rule"))
@@ -254,18 +267,16 @@ def _tracks(stack: _Stack, evidence: Evidence) -> None:
     for probe in ("readiness", "liveness"):
         for key in history.keys(probe=probe):
             states = history.states(probe=probe, key=key)
-            spans: list[tuple[State, Held, str]]
-            spans = [(s, "yes" if is_positive(s.value) else "no", words.health(s.value)) for s in states]
-            _track(stack, probe, spans)
+            _track(stack, probe, [_span(s, is_positive(s.value), words.health(s.value)) for s in states])
     for name, port in evidence.experiment["ports"].items():
         states = history.states(probe="listener", key=int(port))
         if any(state.value["inodes"] for state in states):
-            spans = [(s, "yes" if s.value["inodes"] else "no", "closed") for s in states]
+            spans = [_span(state, bool(state.value["inodes"]), "closed") for state in states]
             _track(stack, f"{words.port(name)} listener", spans)
     _processes(stack, evidence)
 
 
-def _track(stack: _Stack, name: str, spans: Sequence[tuple[State, Held, str]]) -> None:
+def _track(stack: _Stack, name: str, spans: Sequence[_Span]) -> None:
     """A band: thick while it holds, thin while it does not, hatched between the two looks of a change."""
     if not spans:
         return
@@ -273,21 +284,32 @@ def _track(stack: _Stack, name: str, spans: Sequence[tuple[State, Held, str]]) -
     pieces: dict[str, list[svg.PathData]] = {"yes": [], "no": [], "between": []}
     notes: list[svg.Element] = []
     free = LEFT
-    before: tuple[State, Held] | None = None
-    for state, held, text in spans:
-        begin, end = stack.x(state.first.earliest), stack.x(state.last.latest)
-        if begin < end or stack.holds(state.first.earliest):
-            pieces[held] += [svg.M(begin, y), svg.h(number(max(end - begin, 0.8)))]
-        if before is not None and before[1] != held and (left := stack.x(before[0].last.latest)) < begin:
+    before: _Span | None = None
+    for span in _runs(spans):
+        begin, end = stack.x(span.first), stack.x(span.last)
+        if begin < end or stack.holds(span.first):
+            pieces[span.held] += [svg.M(begin, y), svg.h(number(max(end - begin, 0.8)))]
+        if before is not None and (left := stack.x(before.last)) < begin:
             pieces["between"] += [svg.M(left, y), svg.h(number(begin - left))]
-        if held == "no" and begin >= free and state.first.earliest > stack.zero and stack.holds(state.first.earliest):
-            notes.append(label(text, begin + 6, stack.y + 11, "note"))
-            free = begin + 6.2 * len(text) + 12
-        before = (state, held)
+        if span.held == "no" and begin >= free and span.first > stack.zero and stack.holds(span.first):
+            notes.append(label(span.text, begin + 6, stack.y + 11, "note"))
+            free = begin + 6.2 * len(span.text) + 12
+        before = span
     stack.elements.append(label(name, LEFT - 10, stack.y + 11, "name", anchor="end"))
     stack.elements += [path(found, f"band {kind}") for kind, found in pieces.items() if found]
     stack.elements += notes
     stack.y += ROW
+
+
+def _runs(spans: Iterable[_Span]) -> list[_Span]:
+    """Spans that follow each other and tell the same, as one: a listener's backlog may change, and it still listens."""
+    found: list[_Span] = []
+    for span in spans:
+        if found and found[-1].held == span.held:
+            found[-1] = found[-1]._replace(last=span.last)
+        else:
+            found.append(span)
+    return found
 
 
 def _processes(stack: _Stack, evidence: Evidence) -> None:

@@ -55,6 +55,9 @@ FAMILIES = {
     "CHAOS": "Random schedules of faults",
 }
 
+NAMES = {"Sigterm": "SIGTERM", "Ctrl": "Ctrl", "Windows": "Windows"}
+"""Words in the names of scenario classes that are names themselves."""
+
 LONGEST = 160
 """Characters of a value that are shown in a line."""
 
@@ -127,7 +130,7 @@ def scenario(name: str) -> str:
     """A scenario class in words: `drain.TestStopUnderLoad` is "Stop under load"."""
     last = name.rpartition(".")[2]
     parts = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", last.removeprefix("Test")).split()
-    told = " ".join(part if part.isupper() else part.lower() for part in parts) or last
+    told = " ".join(part if part.isupper() else NAMES.get(part, part.lower()) for part in parts) or last
     return sentence(told)
 
 
@@ -142,9 +145,10 @@ def variant(parameters: str) -> str:
 
 def fact(name: str, content: object) -> tuple[str, str]:
     """A measured value, and its unit where the name has one: `exit_after_s` is "exit after", "0.95 s"."""
-    if name.endswith("_s") and isinstance(content, (int, float)) and not isinstance(content, bool):
-        return name[:-2].replace("_", " "), f"{_number(content)} s"
-    return name.replace("_", " "), value(content)
+    if not name.endswith("_s"):
+        return name.replace("_", " "), value(content)
+    unit = "" if content in (None, [], {}) else " s"
+    return name.removesuffix("_s").replace("_", " "), value(content) + unit
 
 
 def value(content: object) -> str:
