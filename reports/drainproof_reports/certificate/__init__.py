@@ -21,7 +21,7 @@ from pathlib import Path
 from drainproof.verdict import Results
 
 from drainproof_reports import files
-from drainproof_reports.certificate.render import render
+from drainproof_reports.certificate.rendering import render
 
 FILE = "certificate.html"
 

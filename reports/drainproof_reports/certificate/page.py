@@ -88,6 +88,8 @@ class Page:
     results: Results
     name: str
     sentence: str
+    imprint: tuple[str, ...]
+    """The shortest answer to what was judged, when, and by which rules."""
     about: tuple[tuple[str, str], ...]
     tiles: tuple[tuple[Outcome | None, int, str], ...]
     findings: dict[str, tuple[Finding, ...]]
@@ -126,6 +128,7 @@ def compose(results: Results) -> Page:
         results=results,
         name=str(results.target.get("name") or "the target"),
         sentence=_sentence(results, outcomes),
+        imprint=tuple(_imprint(results)),
         about=tuple(_about(results)),
         tiles=tuple(_tiles(outcomes)),
         findings=findings,
@@ -192,6 +195,18 @@ def _tiles(outcomes: Mapping[str, Outcome | None]) -> Iterable[tuple[Outcome | N
     yield "inconclusive", found.count("inconclusive") + found.count("error"), "not decided"
     yield "unsupported", found.count("unsupported"), "do not apply"
     yield None, found.count(None), "not tested"
+
+
+def _imprint(results: Results) -> Iterable[str]:
+    manifest = _mapping(results.target.get("manifest"))
+    yield results.started.replace("T", " ")[:16]
+    if results.specification:
+        yield f"specification {results.specification}"
+    yield f"drainproof {results.versions.get('drainproof', '')}"
+    yield f"launched as {manifest.get('launch') or 'process'}"
+    for name in ("version", "digest"):
+        if found := results.target.get(name):
+            yield words.value(found)
 
 
 def _about(results: Results) -> Iterable[tuple[str, str]]:
