@@ -34,11 +34,10 @@ class Server(model_server.Server):
         await super().shutdown()
         name = SCRIPT.replace("/", "\N{DIVISION SLASH}") + "\x1b[31m\n]]>"
         Path(tempfile.mkdtemp(prefix="hostile-" + name), "left").write_bytes(b"")
-        for line in LINES:
-            write(line + b"\n")
         for _ in range(COUNT):
             write(LONG)
-        write(b"\n")
+        for line in [b"", *LINES]:
+            write(line + b"\n")
         self.clean_up()
 
     async def clean_up(self) -> None:
