@@ -36,13 +36,14 @@ def briefs(
         begun = begun_at(
             connect_start=line["connect_start"], offered=line.get("offered"), send_start=line["send_start"], end=end
         )
+        plain = line["right"] and line["cause"] is None
+        under_way = cut is not None and begun < cut.t < end
+        record = None if plain and not under_way else request_of(line)
         if cut is None or end <= cut.t:
             standing: Standing = "before"
-        elif begun >= cut.t:
+        elif record is None or not under_way:
             standing = "after"
         else:
-            record = request_of(line)
             sent = record.send_start is not None and record.send_start < cut.t
             standing = "accepted" if sent and cut.shows_accepted(record) else "under way"
-        plain = line["right"] and line["cause"] is None
-        yield Brief(begun, end, "right" if plain else fate_of(request_of(line)), standing)
+        yield Brief(begun, end, "right" if plain or record is None else fate_of(record), standing)
