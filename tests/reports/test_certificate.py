@@ -180,6 +180,17 @@ def test_the_schedule_and_the_advice_are_drawn(report: Path) -> None:
     assert "terminationGracePeriodSeconds: 3" in text
 
 
+def test_a_line_that_came_in_pieces_is_one_line(report: Path) -> None:
+    pieces = [{"t": 100.0, "stream": "stderr", "text": "<b>" * 100, "cut": True}] * 50
+    rest = [{"t": 100.0, "stream": "stderr", "text": "end"}, {"t": 100.5, "stream": "stderr", "text": "the next line"}]
+    ends = [{"t": 101.0, "end": "stdout"}, {"t": 101.0, "end": "stderr"}]
+    file = report / "evidence" / "now" / "drain" / "output.jsonl"
+    file.write_text("".join(json.dumps(line) + "\n" for line in (*pieces, *rest, *ends)))
+    text = seen(drains.results(verdict()), report).text
+    log = text.partition("What it printed last")[2].partition("Repeat")[0]
+    assert [line[:5] for line in re.findall(r"[+-]\d\.\d{3} s (.{5})", log)] == ["<b><b"[:5], "the n"]
+
+
 # When it is written
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -116,6 +116,16 @@ def _log(evidence: Evidence, most: int) -> tuple[tuple[str, ...], int]:
     if evidence.find("launch") is None or not most:
         return (), 0
     zero = float(evidence.faults[0]["t"]) if evidence.faults else float(evidence.moment("launch") or 0.0)
-    lines = [line for line in evidence.output.lines if "text" in line]
+    lines = list(_whole(evidence.output.lines))
     shown = [f"{line['t'] - zero:+8.3f} s  {shortened(line['text'], LOG_WIDTH)}" for line in lines[-most:]]
     return tuple(shown), len(lines) - len(shown)
+
+
+def _whole(records: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """The first record of each line: one that is too long comes in pieces."""
+    goes_on: dict[str, bool] = {}
+    for record in records:
+        if "text" in record:
+            if not goes_on.get(record["stream"]):
+                yield record
+            goes_on[record["stream"]] = bool(record.get("cut"))

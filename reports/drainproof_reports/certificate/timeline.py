@@ -57,6 +57,9 @@ BEFORE = 0.3
 
 Held = Literal["yes", "no"]
 
+STOPS = frozenset({"signal", "console_event", "pod_termination"})
+"""Kinds of faults that ask for an exit."""
+
 PROCESSES = 8
 """Processes that get a line of their own."""
 
@@ -291,9 +294,10 @@ def _track(stack: _Stack, name: str, spans: Sequence[_Span]) -> None:
             pieces[span.held] += [svg.M(begin, y), svg.h(number(max(end - begin, 0.8)))]
         if before is not None and (left := stack.x(before.last)) < begin:
             pieces["between"] += [svg.M(left, y), svg.h(number(begin - left))]
-        if span.held == "no" and begin >= free and span.first > stack.zero and stack.holds(span.first):
+        after = begin + 6.2 * len(span.text) + 12
+        if span.held == "no" and span.first > stack.zero and free <= begin and after <= RIGHT:
             notes.append(label(span.text, begin + 6, stack.y + 11, "note"))
-            free = begin + 6.2 * len(span.text) + 12
+            free = after
         before = span
     stack.elements.append(label(name, LEFT - 10, stack.y + 11, "name", anchor="end"))
     stack.elements += [path(found, f"band {kind}") for kind, found in pieces.items() if found]
@@ -377,7 +381,7 @@ def _in_words(evidence: Evidence, groups: Sequence[Group], zero: float) -> str:
     if end is not None:
         status = f"exit status {end['code']}" if end["code"] is not None else f"killed by signal {end['signal']}"
         told.append(f"{status} after {seconds(float(end['t']) - zero)}")
-    elif evidence.faults:
+    elif evidence.faults and evidence.faults[0].get("kind") in STOPS:
         told.append(f"no exit within {seconds(evidence.observed_until - zero)}")
     return " · ".join(told)
 
