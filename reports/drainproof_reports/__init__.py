@@ -1,4 +1,4 @@
-"""Reports, derived from verdicts and evidence and nothing else: for machines, for GitHub, and for the terminal.
+"""Reports, derived from verdicts and evidence and nothing else: for people, for machines, for GitHub, and on the terminal.
 
 This module is the plugin that drainproof registers in an active run; its functions are hooks, specified in
 `drainproof.plugin.hookspecs`. It needs no pytest for that: a function is a hook by its name.
@@ -13,16 +13,18 @@ from drainproof.text import Line
 from drainproof.verdict import Results
 from drainproof.workflow_commands import for_terminal, in_github_actions
 
-from drainproof_reports import badge, junit, markdown, results_json, statement, terminal, workflow
+from drainproof_reports import badge, certificate, junit, markdown, results_json, statement, terminal, workflow
 
 
 def pytest_drainproof_report(results: Results, folder: Path) -> None:
-    """Writes `results.json`, `junit.xml`, `summary.md`, `badge.svg`, and at the end of a run `statement.json`."""
+    """Writes `results.json`, `junit.xml`, `summary.md`, `badge.svg`; at the end `statement.json`, `certificate.html`."""
     results_json.write(results, folder / results_json.FILE)
     junit.write(results, folder / junit.FILE)
     markdown.write(results, folder / markdown.FILE)
     badge.write(results, folder / badge.FILE)
     statement.write(results, folder / statement.FILE, results_json=folder / results_json.FILE)
+    if certificate.is_due(results):
+        certificate.write(results, folder)
 
 
 def pytest_drainproof_summary(results: Results, folder: Path, width: int, written: bool) -> Sequence[Line]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from drainproof.text import Line, flat, printable, shortened
 from drainproof.verdict import OUTCOMES, RED, Outcome, Results, Verdict
 
-from drainproof_reports import pods
+from drainproof_reports import certificate, pods
 
 FULL = 3
 """Scenarios of a group that are shown in full."""
@@ -169,7 +169,11 @@ def _closing(results: Results, folder: Path | None, width: int) -> list[Line]:
         Line(f"{counts} in {scenarios} scenario{'' if scenarios == 1 else 's'}, {_duration(results.seconds)}"),
     ]
     if folder is not None:
-        lines.append(Line(f"Reports: {folder / 'results.json'}, {folder / 'junit.xml'}"))
+        beside = "results.json", "junit.xml"
+        if certificate.is_due(results):
+            lines.append(Line(f"Report: {folder / certificate.FILE}, and {' and '.join(beside)} beside it"))
+        else:
+            lines.append(Line(f"Reports: {', '.join(str(folder / name) for name in beside)}"))
     if results.aborted:
         lines.insert(0, Line("The run was aborted: what is missing here was not judged.", "red bold"))
     return lines

@@ -113,7 +113,7 @@ def test_the_summary(inner):
             "unsupported  DRAIN-7  no endless request (4 scenarios)",
             "standin does not keep DRAIN-1.",
             "13 pass, 1 fail, 2 notes, 4 unsupported in 4 scenarios, * s",
-            "Reports: drainproof-report/results.json, drainproof-report/junit.xml",
+            "Report: drainproof-report/certificate.html, and results.json and junit.xml beside it",
             "=* 1 failed, 13 passed, *2 note* in *",
         ]
     )

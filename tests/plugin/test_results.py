@@ -162,11 +162,12 @@ def write_an_old_run(inner):
     """The reports of a run that was green."""
     (inner.report / "evidence").mkdir(parents=True)
     (inner.report / ".drainproof").touch()
-    for name in ("results.json", "junit.xml"):
+    for name in ("results.json", "junit.xml", "certificate.html"):
         (inner.report / name).write_text("green")
 
 
 def assert_nothing_green_is_left(inner):
+    assert not (inner.report / "certificate.html").exists()
     if (inner.report / "results.json").exists():
         results = inner.results()
         assert results["aborted"] and results["red"]
@@ -240,7 +241,7 @@ def test_an_empty_evidence_folder_is_not_left_behind(inner):
     assert list((inner.report / "evidence").iterdir()) == []
 
 
-@pytest.mark.parametrize("foreign", ["results.json", "junit.xml", "evidence"])
+@pytest.mark.parametrize("foreign", ["results.json", "junit.xml", "certificate.html", "evidence"])
 def test_a_folder_with_files_of_somebody_else_is_refused(inner, foreign):
     inner.scenarios(TWO.format("pass"))
     file = inner.write(f"reports/{foreign}", "theirs")
@@ -283,7 +284,7 @@ def test_a_full_disk(inner):
     assert result.ret == 1
     result.stdout.fnmatch_lines(["ERROR: the reports in *drainproof-report cannot be written: File too large"])
     assert "Traceback" not in result.stdout.str() + result.stderr.str()
-    assert "Reports: " not in result.stdout.str()
+    assert not any(line.startswith("Report") for line in result.outlines)
     assert inner.results()["aborted"]  # the one before is still there, whole
     assert [path.name for path in inner.report.iterdir() if path.name.endswith(".tmp")] == []
 

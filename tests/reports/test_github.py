@@ -15,7 +15,8 @@ from drainproof_reports import badge, markdown, workflow
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
-from test_reports import NASTY, RESULTS, VERDICT, anything, examples, results
+
+from tests.reports.test_reports import NASTY, RESULTS, VERDICT, anything, examples, results
 
 HOSTILE = [
     "<script>alert(1)</script>",

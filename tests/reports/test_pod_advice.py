@@ -11,7 +11,8 @@ import pytest
 import yaml
 from drainproof.verdict import Verdict
 from drainproof_reports import pods, results_json, terminal
-from test_reports import RESULTS, VERDICT
+
+from tests.reports.test_reports import RESULTS, VERDICT
 
 
 def end(**facts: Any) -> Verdict:

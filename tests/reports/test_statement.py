@@ -14,7 +14,8 @@ from google.protobuf import json_format
 from in_toto_attestation.predicates.test_result.v0.test_result_pb2 import TestResult as Predicate
 from in_toto_attestation.v1.statement import Statement
 from in_toto_attestation.v1.statement_pb2 import Statement as StatementMessage
-from test_reports import RESULTS, VERDICT
+
+from tests.reports.test_reports import RESULTS, VERDICT
 
 DIGEST = {"sha256": "a" * 64, "of": "the manifest as resolved and 3 files of the target folder"}
 JUDGED = replace(

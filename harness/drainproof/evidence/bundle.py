@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,13 +13,14 @@ from typing import Any
 
 from drainproof import errors
 from drainproof.errors import HarnessError, Inconclusive
+from drainproof.evidence.briefs import Brief, briefs
 from drainproof.evidence.lives import Lives
 from drainproof.evidence.output import Output
-from drainproof.evidence.requests import Cut, Judged, RequestSet, judge_fate
+from drainproof.evidence.requests import Cut, Fate, Judged, RequestSet, judge_fate
 from drainproof.load import ledger as ledgers
-from drainproof.load.ledger import ConnectionRecord, Ledger
+from drainproof.load.ledger import ConnectionRecord, Ledger, RequestRecord
 from drainproof.load.plan import WORTH_HOLDING
-from drainproof.probes.history import Change, History
+from drainproof.probes.history import Change, History, Interval
 from drainproof.probes.kin import Kin
 from drainproof.recorder import EXPERIMENT, LEDGER, MISSED, OUTPUT, PROBES, SHIM, TIMELINE
 from drainproof.shim.reports import ShimReports
@@ -60,6 +61,7 @@ class Evidence:
         if not isinstance(self.experiment, dict) or "target" not in self.experiment:
             raise HarnessError(f"{folder / EXPERIMENT} is damaged: it does not describe an experiment")
         self.target = Target.from_json(self.experiment["target"])
+        self._closings: dict[int, list[Interval]] = {}
         self.events: tuple[Event, ...] = tuple(_lines(folder / TIMELINE))
         if not all("t" in event and "event" in event for event in self.events):
             raise HarnessError(f"{folder / TIMELINE} is damaged: it has lines that are no events")
@@ -297,33 +299,45 @@ class Evidence:
         grpc = table.get("grpc")
         return _cut(table, t=proof["t"], grpc=None if grpc is None else _cut(grpc, t=proof["t"]))
 
+    def each_request(self) -> Iterator[Brief]:
+        """All requests in brief, one at a time, slow clients included: for a ledger that is too large to be held.
+
+        Whether the ledger reconciles is not looked at. Raises HarnessError where it is damaged.
+        """
+        path = self.folder / LEDGER
+        if path.exists():
+            yield from briefs(ledgers.each_request(path), fate_of=self._fate_of, cut=self.cut())
+
+    def _fate_of(self, record: RequestRecord) -> Fate:
+        port = self._port_of.get(record.request, self.port)
+        if port not in self._closings:
+            cut = self.cut()
+            self._closings[port] = self.history.listener_losses(port=port, after=cut.t) if cut else []
+        duration = min(self._durations.get(record.request, 0.0), 1e6)
+        return judge_fate(record, duration=duration, closings=self._closings[port])
+
+    @cached_property
+    def _durations(self) -> dict[str, float]:
+        return {request.name: request.duration for request in self.target.requests}
+
+    @cached_property
+    def _port_of(self) -> dict[str, int]:
+        return {r.name: int(self.experiment["ports"].get(r.port, self.port)) for r in self.target.requests}
+
     def _judged(self, *, slow: bool) -> RequestSet:
-        durations = {r.name: r.duration for r in self.target.requests}
         streams = {s["name"]: s for s in self.experiment["load"]}
-        cut = self.cut()
-        ports = {r.name: int(self.experiment["ports"].get(r.port, self.port)) for r in self.target.requests}
-        used = {ports.get(r.request, self.port) for r in self.ledger.requests}
-        closings = {port: self.history.listener_losses(port=port, after=cut.t) if cut else [] for port in used}
 
         def is_slow(stream: str, request: str) -> bool:
             kind = streams.get(stream, {}).get("kind")
-            return kind in ("slow_writer", "slow_reader") or durations.get(request) == float("inf")
+            return kind in ("slow_writer", "slow_reader") or self._durations.get(request) == float("inf")
 
         return RequestSet(
             (
-                Judged(
-                    record=r,
-                    fate=judge_fate(
-                        r,
-                        duration=min(durations.get(r.request, 0.0), 1e6),
-                        closings=closings[ports.get(r.request, self.port)],
-                    ),
-                    duration=durations.get(r.request, 0.0),
-                )
+                Judged(record=r, fate=self._fate_of(r), duration=self._durations.get(r.request, 0.0))
                 for r in self.ledger.requests
                 if is_slow(r.stream, r.request) == slow
             ),
-            cut,
+            self.cut(),
         )
 
     # What a check may ask for

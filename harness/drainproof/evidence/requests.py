@@ -92,6 +92,11 @@ class Cut:
         """What goes for the protocol of a request."""
         return self.grpc if self.grpc is not None and record.protocol == "grpc" else self
 
+    def shows_accepted(self, record: RequestRecord) -> bool:
+        """Whether the server had accepted and read a request that was in flight (module docstring)."""
+        mine = self.of(record)
+        return record.sent is not None and record.sent <= mine.table and record.port in mine.read
+
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
@@ -157,13 +162,7 @@ class RequestSet:
     def accepted(self) -> RequestSet:
         """Those that the server had accepted and read before the fault, and not answered yet (module docstring)."""
         cut = self._need_cut()
-        return self.in_flight().where(
-            lambda j: (
-                j.record.sent is not None
-                and j.record.sent <= cut.of(j.record).table
-                and j.record.port in cut.of(j.record).read
-            )
-        )
+        return self.in_flight().where(lambda j: cut.shows_accepted(j.record))
 
     def kept_waiting(self) -> RequestSet:
         """Those that waited unread on an accepted connection for longer than a race takes when the fault came."""
@@ -179,7 +178,7 @@ class RequestSet:
     def arrived_after(self) -> RequestSet:
         """Those of which no byte left, and no connection was begun, before the fault."""
         cut = self._need_cut()
-        return self.where(lambda j: _begun(j.record) >= cut.t)
+        return self.where(lambda j: begun(j.record) >= cut.t)
 
     def before(self) -> RequestSet:
         """Those that had ended before the fault."""
@@ -201,16 +200,23 @@ class RequestSet:
         return self._cut
 
 
-def _begun(record: RequestRecord) -> float:
-    """When the request began to leave the client: its connect, or on a reused connection its first byte.
+def begun(record: RequestRecord) -> float:
+    """When the request began to leave the client (see `begun_at`)."""
+    return begun_at(
+        connect_start=record.connect_start, offered=record.offered, send_start=record.send_start, end=record.end
+    )
+
+
+def begun_at(*, connect_start: float | None, offered: float | None, send_start: float | None, end: float) -> float:
+    """When a request began to leave the client: its connect, or on a reused connection its first byte.
 
     A gRPC call may wait for a connection that others have begun, and may never leave it: then it began when it was
     handed over.
     """
-    if record.connect_start is not None:
-        return max(record.connect_start, record.offered or 0.0)
-    begun = record.send_start if record.send_start is not None else record.offered
-    return record.end if begun is None else begun
+    if connect_start is not None:
+        return max(connect_start, offered or 0.0)
+    first = send_start if send_start is not None else offered
+    return end if first is None else first
 
 
 def judge_fate(record: RequestRecord, *, duration: float, closings: Iterable[Interval]) -> Fate:
@@ -220,7 +226,7 @@ def judge_fate(record: RequestRecord, *, duration: float, closings: Iterable[Int
     if record.cause == "routed_elsewhere":
         return "elsewhere"
     if record.cause == "aborted":
-        young = record.end - _begun(record) < max(UNFINISHED, 2 * duration)
+        young = record.end - begun(record) < max(UNFINISHED, 2 * duration)
         return "unfinished" if young or record.phase == "connect" else "hung"
     if record.phase == "connect":
         return "hung" if record.cause == "connect_timeout" else "refused"
@@ -233,7 +239,7 @@ def judge_fate(record: RequestRecord, *, duration: float, closings: Iterable[Int
     if record.cause == "stream_reset":
         return "dropped"
     if record.protocol == "grpc" and record.send_start is None:  # the server has never said its first word
-        return "refused" if record.end - _begun(record) <= UNFINISHED else "dropped"
+        return "refused" if record.end - begun(record) <= UNFINISHED else "dropped"
     if record.protocol == "grpc" and record.close_announced and record.end - _begun_to_send(record) <= RACE:
         return "crossing"
     if record.reused:
@@ -259,13 +265,13 @@ def _begun_to_send(record: RequestRecord) -> float:
 def _lost_on_reused(record: RequestRecord) -> Fate:
     if record.acknowledged is False:
         return "crossing"
-    waited = record.end - _begun(record)
+    waited = record.end - begun(record)
     return "crossing" if record.cause == "reset" and waited <= RACE else "dropped"
 
 
 def _lost_on_new(record: RequestRecord, closings: Iterable[Interval]) -> Fate:
-    begun = _begun(record)
-    waited = record.end - begun
-    in_closing = any(begun <= c.latest and record.end >= c.earliest for c in closings)
+    since = begun(record)
+    waited = record.end - since
+    in_closing = any(since <= c.latest and record.end >= c.earliest for c in closings)
     unread = record.cause == "reset" or record.acknowledged is False
     return "backlog" if unread and waited <= RACE and in_closing else "dropped"

@@ -228,12 +228,16 @@ def write_line(record: RequestRecord | ConnectionRecord | LedgerSummary) -> str:
     return json.dumps({"record": kind, **asdict(record)}, separators=(",", ":")) + "\n"
 
 
+_decode = json.JSONDecoder().decode
+"""Without looking for the encoding of each line, as `json.loads` does with bytes: a ledger may have a million."""
+
+
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     """JSON objects of `path`; a last line that a crash cut short is left out. Raises HarnessError on other damage."""
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             try:
-                value = json.loads(line)
+                value = _decode(line.decode("utf-8"))
             except ValueError as error:  # not JSON, or not UTF-8
                 if not line.endswith(b"\n"):
                     return
@@ -243,20 +247,40 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
             yield value
 
 
+def each_request(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of the requests, one at a time, for a ledger that is too large to be held; `request_of` reads one.
+
+    Raises HarnessError where the file is damaged, and OSError.
+    """
+    return (line for line in read_lines(path) if line.get("record") == "request")
+
+
+def request_of(line: dict[str, Any]) -> RequestRecord:
+    """The request of a line."""
+    record: RequestRecord = _pick(RequestRecord, line)
+    return record
+
+
 def read(path: Path) -> Ledger:
     """Reads a ledger file. Raises HarnessError where it is damaged."""
     requests, connections, summary = [], [], None
-    names = {cls: {f.name for f in fields(cls)} for cls in (RequestRecord, ConnectionRecord, LedgerSummary)}
-
-    def pick(cls: Any, line: dict[str, Any]) -> Any:
-        return cls(**{k: v for k, v in line.items() if k in names[cls]})
-
     for line in read_lines(path):
         kind = line.get("record")
         if kind == "request":
-            requests.append(pick(RequestRecord, line))
+            requests.append(request_of(line))
         elif kind == "connection":
-            connections.append(pick(ConnectionRecord, line))
+            connections.append(_pick(ConnectionRecord, line))
         elif kind == "summary":
-            summary = pick(LedgerSummary, line)
+            summary = _pick(LedgerSummary, line)
     return Ledger(requests=tuple(requests), connections=tuple(connections), summary=summary)
+
+
+_NAMES = {cls: frozenset(f.name for f in fields(cls)) for cls in (RequestRecord, ConnectionRecord, LedgerSummary)}
+
+
+def _pick(cls: Any, line: dict[str, Any]) -> Any:
+    values = {**line}
+    del values["record"]
+    if not values.keys() <= _NAMES[cls]:  # written by a later version
+        values = {name: value for name, value in values.items() if name in _NAMES[cls]}
+    return cls(**values)

@@ -3,7 +3,8 @@
     drainproof-report/
         .drainproof                      says that the folder is ours; locked (flock) by the run that writes to it
         .gitignore                       only in a folder that drainproof has made
-        results.json, junit.xml          of the newest run
+        results.json, junit.xml,         of the newest run; the last one only when it is over
+        certificate.html
         evidence/2026-11-20_15-40-11/    one folder per run; `--evidence` takes it (or the report folder: its newest)
             session.json                 the target, and the checks that were selected
             …                            one folder per experiment
@@ -36,7 +37,7 @@ MARKER = ".drainproof"
 EVIDENCE = "evidence"
 SESSION = "session.json"
 FORMAT = 1
-REPORTS = ("results.json", "junit.xml", "summary.md", "badge.svg", "statement.json")
+REPORTS = ("results.json", "junit.xml", "certificate.html", "summary.md", "badge.svg", "statement.json")
 NEEDED = (EVIDENCE, *REPORTS)
 """Names that we write to; somebody else's files of these names are never touched."""
 

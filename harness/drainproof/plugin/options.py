@@ -67,7 +67,7 @@ EVIDENCE = Option(
 REPORT_DIR = Option(
     name="report-dir",
     metavar="DIR",
-    help=f"Write results.json, junit.xml and the evidence to DIR (default: {DEFAULT_REPORT_FOLDER}).",
+    help=f"Write results.json, junit.xml, certificate.html and the evidence to DIR (default: {DEFAULT_REPORT_FOLDER}).",
 )
 LAUNCH = Option(
     name="launch",
