@@ -77,7 +77,7 @@ def _open(config: pytest.Config, wanted: Wanted) -> Run:
         _require_a_judgement(config)
     found = packages.scenario_packages(config)
     archive: Archive | None = None
-    saved: dict[str, list[str]] = {}
+    saved: folders.SavedSession | None = None
     if wanted.evidence is not None:
         folder = folders.find_evidence(wanted.evidence, option=wanted.name)
         saved = folders.read_session(folder, option=wanted.name)
@@ -95,7 +95,7 @@ def _open(config: pytest.Config, wanted: Wanted) -> Run:
         packages=found,
         evidence_folder=folder,
         archive=archive,
-        saved_checks=saved,
+        saved=saved,
     )
     if run.only_collects:
         return run

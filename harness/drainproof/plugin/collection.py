@@ -19,6 +19,7 @@ from drainproof import requirement
 from drainproof.errors import UserError
 from drainproof.plugin import naming
 from drainproof.plugin.collectors import ClassCollector, ModuleCollector, PackageCollector, package_collector
+from drainproof.plugin.folders import SavedSession
 from drainproof.plugin.packages import ScenarioPackage
 from drainproof.plugin.run import Run
 from drainproof.target.description import Target
@@ -104,7 +105,7 @@ class Collection:
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Generator[None]:
         """Names what there is, and lets pytest and others select."""
         run = self.run
-        items[:] = [item for item in items if not _has_no_case(item) and _is_for(item, run.target)]
+        items[:] = [item for item in items if is_for(item, run.target)]
         in_packages = [item for item in items if item.getparent(PackageCollector) is not None]
         for item in in_packages:
             _shield(item)
@@ -112,22 +113,21 @@ class Collection:
         _number(items)
         with _hidden_attributes(items):
             yield
-        if run.archive is not None:
-            self._leave_what_was_run(items)
+        if run.saved is not None:
+            self._leave_what_was_run(items, run.saved)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Puts the checks of each scenario side by side, when everybody has sorted the tests as they like."""
         session.items[:] = grouped(session.items)
 
-    def _leave_what_was_run(self, items: list[pytest.Item]) -> None:
+    def _leave_what_was_run(self, items: list[pytest.Item], saved: SavedSession) -> None:
         """Deselects the checks that the saved run did not have."""
-        saved = self.run.saved_checks
         kept: list[pytest.Item] = []
         dropped: list[pytest.Item] = []
         for item in items:
             check = item.stash.get(naming.CHECK, None)
-            known = check is None or check.name in saved.get(check.scenario.id, ())
+            known = check is None or (check.scenario.id, check.name) in saved.keys
             (kept if known else dropped).append(item)
         if dropped:
             items[:] = kept
@@ -184,9 +184,12 @@ def _has_no_case(item: pytest.Item) -> bool:
     return callspec is not None and any(isinstance(value, _NoCase) for value in callspec.params.values())
 
 
-def _is_for(item: pytest.Item, target: Target) -> bool:
-    """Whether a scenario, or a check, is one for the target's launch mode: see `drainproof.scenario.launched`."""
-    return all(
+def is_for(item: pytest.Item, target: Target) -> bool:
+    """Whether a test is there at all for this target: it has values for its parameters, and is meant for how it runs.
+
+    The latter is the launch mode: see `drainproof.scenario.launched`.
+    """
+    return not _has_no_case(item) and all(
         target.launch in getattr(declared, naming.LAUNCHED, (target.launch,))
         for declared in (getattr(item, "cls", None), getattr(item, "function", None))
     )

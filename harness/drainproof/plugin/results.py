@@ -13,13 +13,16 @@ from typing import Any
 import pytest
 
 import drainproof
-from drainproof.plugin import folders
+from drainproof.plugin import census, folders
 from drainproof.plugin.naming import CHECK, SCENARIO
 from drainproof.plugin.outcomes import verdict_of
 from drainproof.plugin.run import Run
 from drainproof.requirement import SPECIFICATION
 from drainproof.text import json_value
 from drainproof.verdict import Results, Verdict, judged_nothing
+
+DESELECTED = "drainproof_deselected"
+"""The key under which a worker of pytest-xdist says how many checks were left out."""
 
 SHARE, CREDIT = 0.03, 1.0
 """The share of a session's time, and the seconds on top, that may be spent on writing reports before its end."""
@@ -64,6 +67,7 @@ class ResultsKeeper:
             aborted=self._lost_worker or not self._ended,
             command=shlex.join(["pytest", *map(str, run.config.invocation_params.args)]),
             specification=SPECIFICATION,
+            deselected=run.deselected,
         )
 
     def pytest_sessionstart(self) -> None:
@@ -105,9 +109,10 @@ class ResultsKeeper:
         return result
 
     @pytest.hookimpl(optionalhook=True)
-    def pytest_testnodedown(self, error: object) -> None:
+    def pytest_testnodedown(self, node: Any, error: object) -> None:
         """A worker of pytest-xdist that dies takes tests with it that are not run any more."""
         self._lost_worker = self._lost_worker or error is not None
+        self._run.deselected = getattr(node, "workeroutput", {}).get(DESELECTED, self._run.deselected)
 
     @property
     def judged_nothing(self) -> bool:
@@ -164,7 +169,7 @@ def _of_crashed_worker(report: pytest.TestReport) -> Verdict:
 
 
 class SessionFile:
-    """Saves which checks were selected, for judging again: in the first worker, or in the only process."""
+    """Counts and saves which checks were selected, for judging again: in the first worker, or in the only process."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -172,7 +177,12 @@ class SessionFile:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Writes session.json. A disk that is full by now is a UsageError."""
         run = self._run
-        if run.archive is not None or run.only_collects or _worker(run) not in ("", "gw0"):
+        if run.only_collects or _worker(run) not in ("", "gw0"):
+            return
+        run.deselected = census.left_out(session, run)
+        if run.in_worker:
+            getattr(run.config, "workeroutput")[DESELECTED] = run.deselected  # noqa: B009 - xdist sets it
+        if run.archive is not None:
             return
         checks: dict[str, list[str]] = {}
         for item in session.items:
@@ -182,7 +192,8 @@ class SessionFile:
         if not checks:
             return
         try:
-            folders.write_session(run.evidence_folder, target=json_value(run.target.to_json()), checks=checks)
+            saved = folders.SavedSession(checks=checks, deselected=run.deselected)
+            folders.write_session(run.evidence_folder, saved, target=json_value(run.target.to_json()))
         except OSError as error:
             raise pytest.UsageError(f"cannot write evidence to {run.evidence_folder}: {error.strerror}") from error
 

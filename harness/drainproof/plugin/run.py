@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
+from drainproof.plugin.folders import SavedSession
 from drainproof.plugin.naming import Scenario
 from drainproof.plugin.options import Wanted
 from drainproof.plugin.packages import ScenarioPackage
@@ -55,8 +56,10 @@ class Run:
     """Where the evidence of this run belongs, or lies."""
     archive: Archive | None
     """The saved evidence; None in a run against the real target."""
-    saved_checks: dict[str, list[str]] = field(default_factory=dict)
-    """By scenario id, the checks that the saved run had."""
+    saved: SavedSession | None = None
+    """What the saved run had selected; None in a run against the real target."""
+    deselected: int = 0
+    """How many checks the selection left out; known when the tests are collected."""
     progress: Callable[[str], None] = silent
     """Takes the phases of the experiment that runs."""
     scenario: Scenario | None = None
