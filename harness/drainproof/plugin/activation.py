@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from drainproof.errors import DrainproofError, UserError
-from drainproof.plugin import collection, fixtures, folders, options, packages
+from drainproof.plugin import asked, collection, fixtures, folders, options, packages
 from drainproof.plugin.lines import LiveOutput
 from drainproof.plugin.options import Wanted
 from drainproof.plugin.outcomes import Outcomes
@@ -70,11 +70,19 @@ def _distribute(config: pytest.Config) -> None:
 def _open(config: pytest.Config, wanted: Wanted) -> Run:
     option = options.name_of(config, options.REPORT_DIR)
     reports = folders.ReportFolder(wanted.report_folder, option=option)
+    asked.refuse_own_baseline(config, wanted)
+    asks, mistake = asked.Asked(), None
+    try:
+        asks = asked.read(config, wanted)
+    except UserError as error:
+        mistake = error  # told when the reports of the run before are gone, as with any other mistake
     writes = not only_collects(config) and not hasattr(config, "workerinput")
     if writes:
         config.add_cleanup(reports.release)
         reports.begin()
         _require_a_judgement(config)
+    if mistake is not None:
+        raise mistake
     found = packages.scenario_packages(config)
     archive: Archive | None = None
     saved: folders.SavedSession | None = None
@@ -88,6 +96,7 @@ def _open(config: pytest.Config, wanted: Wanted) -> Run:
         assert wanted.target is not None  # one of the two is set
         target = _load(wanted.target, wanted.launch)
         folder = Path()
+    asked.require_same_target(config, asks, name=target.name)
     run = Run(
         config=config,
         wanted=wanted,
@@ -96,6 +105,7 @@ def _open(config: pytest.Config, wanted: Wanted) -> Run:
         evidence_folder=folder,
         archive=archive,
         saved=saved,
+        asked=asks,
     )
     if run.only_collects:
         return run
@@ -189,8 +199,10 @@ class Frame:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        """Tells a worker where the evidence belongs."""
+        """Tells a worker where the evidence belongs, and what to run again."""
         node.workerinput[EVIDENCE_FOLDER] = str(self._run.evidence_folder)
+        rerun = self._run.asked.rerun
+        node.workerinput[asked.RERUN] = None if rerun is None else [list(key) for key in sorted(rerun)]
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Ends the laboratory. If that fails, the session fails, and still shows its results."""

@@ -15,27 +15,53 @@ Considered and lost: adding up `pytest_deselected` (blind for the ways above), a
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from drainproof.plugin import naming
+from drainproof.nearest import did_you_mean
+from drainproof.plugin import naming, options
 from drainproof.plugin.collection import is_for
 from drainproof.plugin.collectors import PackageCollector, package_collector
 from drainproof.plugin.folders import CheckKey
 from drainproof.plugin.run import Run
 
 
-def left_out(session: pytest.Session, run: Run) -> int:
-    """How many checks are not among the tests of `session`, once it has selected.
+@dataclass(frozen=True, kw_only=True)
+class Census:
+    """What the selection came to."""
+
+    left_out: int
+    """How many checks are not among the tests of the session, once it has selected.
 
     Judging again, it is what the saved run left out and what this one leaves out of that, each once.
     """
+    notices: tuple[str, ...]
+    """What the user has to know: checks that were to be run again, and that do not exist."""
+
+
+def take(session: pytest.Session, run: Run) -> Census:
+    """Counts what `session` has selected, and what there is."""
     selected = _named(session.items)
     if run.saved is not None:
-        return run.saved.deselected + len(run.saved.keys - selected)
-    everything, unreadable = _everything(session, run)
-    return len((everything | selected) - selected) + unreadable
+        everything, unreadable = set(run.saved.keys), run.saved.deselected
+    else:
+        everything, unreadable = _everything(session, run)
+    return Census(
+        left_out=len(everything - selected) + unreadable,
+        notices=tuple(_missing(run, everything | selected)),
+    )
+
+
+def _missing(run: Run, everything: set[CheckKey]) -> Iterator[str]:
+    """What was red, was to be run again, and is not there: somebody renamed it, or took it away."""
+    there = {(scenario, check) for scenario, check in naming.without_repetitions(everything, run.repeat)}
+    names = {scenario for scenario, _ in there}
+    for scenario, check in sorted((run.asked.rerun or frozenset()) - there):
+        option = options.name_of(run.config, options.RERUN_FAILED)
+        hint = "" if scenario in names else did_you_mean(scenario, names)
+        yield f"{option}={run.wanted.rerun_failed}: {scenario} {check} was red, and there is no such check now.{hint}"
 
 
 def _named(items: Iterable[pytest.Item]) -> set[CheckKey]:

@@ -165,6 +165,8 @@ class SavedSession:
     """By scenario id, the names of its checks."""
     deselected: int = 0
     """How many checks the selection left out."""
+    repeat: int = 1
+    """How often each scenario was run."""
 
     @property
     def keys(self) -> frozenset[CheckKey]:
@@ -190,6 +192,7 @@ def read_session(folder: Path, *, option: str) -> SavedSession:
         return SavedSession(
             checks={str(scenario): [str(name) for name in names] for scenario, names in content["checks"].items()},
             deselected=int(content.get("deselected", 0)),
+            repeat=int(content.get("repeat", 1)),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{option}={folder}: {SESSION} cannot be read: {error}") from error

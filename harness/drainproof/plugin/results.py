@@ -13,16 +13,17 @@ from typing import Any
 import pytest
 
 import drainproof
+from drainproof import gate
 from drainproof.plugin import census, folders
 from drainproof.plugin.naming import CHECK, SCENARIO
 from drainproof.plugin.outcomes import verdict_of
 from drainproof.plugin.run import Run
 from drainproof.requirement import SPECIFICATION
-from drainproof.text import json_value
-from drainproof.verdict import Results, Verdict, judged_nothing
+from drainproof.text import json_value, printable
+from drainproof.verdict import Gate, Results, Stale, Verdict, judged_nothing
 
-DESELECTED = "drainproof_deselected"
-"""The key under which a worker of pytest-xdist says how many checks were left out."""
+SELECTION = "drainproof_selection"
+"""The key under which the first worker of pytest-xdist says what became of the selection."""
 
 SHARE, CREDIT = 0.03, 1.0
 """The share of a session's time, and the seconds on top, that may be spent on writing reports before its end."""
@@ -40,6 +41,10 @@ class ResultsKeeper:
         self._active = False
         self._ended = False
         self._lost_worker = False
+        self._failed_besides: list[str] = []
+        """The tests of which something failed that is no verdict: no checks, or their clean-up."""
+        self._gate: Gate | None = None
+        self._stale: tuple[Stale, ...] = ()
         self._spent = 0.0
         self._versions: dict[str, Any] = {}
         self.problem = ""
@@ -68,6 +73,8 @@ class ResultsKeeper:
             command=shlex.join(["pytest", *map(str, run.config.invocation_params.args)]),
             specification=SPECIFICATION,
             deselected=run.deselected,
+            gate=self._gate,
+            stale=self._stale,
         )
 
     def pytest_sessionstart(self) -> None:
@@ -91,6 +98,8 @@ class ResultsKeeper:
         if verdict is None and report.failed and report.when not in ("setup", "call", "teardown"):
             verdict = _of_crashed_worker(report)
         if verdict is None:
+            if report.failed and report.nodeid not in self._failed_besides:
+                self._failed_besides.append(report.nodeid)
             return
         self._verdicts[verdict.scenario, verdict.check] = verdict
         self._run.config.hook.pytest_drainproof_verdict(verdict=verdict)
@@ -112,7 +121,10 @@ class ResultsKeeper:
     def pytest_testnodedown(self, node: Any, error: object) -> None:
         """A worker of pytest-xdist that dies takes tests with it that are not run any more."""
         self._lost_worker = self._lost_worker or error is not None
-        self._run.deselected = getattr(node, "workeroutput", {}).get(DESELECTED, self._run.deselected)
+        told = getattr(node, "workeroutput", {}).get(SELECTION)
+        if told is not None:
+            self._run.deselected = told["deselected"]
+            self._run.notices += told["notices"]
 
     @property
     def judged_nothing(self) -> bool:
@@ -126,18 +138,31 @@ class ResultsKeeper:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Writes the last reports; a report that cannot be written makes the session fail."""
+        """Says whether the gate is open, writes the last reports, and sets the exit status."""
         if not self._active:
             return
         if self._run.archive is not None:
             self._versions = self._versions or json_value(getattr(self._run.archive, "versions", {}))
+        asked = self._run.asked
+        self._stale = () if asked.known is None else asked.known.stale(self.results())
+        self._gate = None if asked.rule is None else self._judge(asked.rule)
         self._write()
-        if session.exitstatus != pytest.ExitCode.OK:
-            return
+        session.exitstatus = self._exit_status(session.exitstatus)
+
+    def _judge(self, rule: gate.Rule) -> Gate:
+        return gate.judge(rule, self.results(), failed_besides=[printable(test) for test in self._failed_besides])
+
+    def _exit_status(self, status: int) -> int:
+        """The exit status, given pytest's own: a gate decides in place of pytest, but never over what ended the run."""
+        if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+            return status
         if self.problem:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        elif self._verdicts and self.judged_nothing:
-            session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
+            return pytest.ExitCode.TESTS_FAILED
+        if self._verdicts and self.judged_nothing and status == pytest.ExitCode.OK:
+            return pytest.ExitCode.NO_TESTS_COLLECTED
+        if self._gate is not None:
+            return pytest.ExitCode.OK if self._gate.passed else pytest.ExitCode.TESTS_FAILED
+        return status
 
     def _write(self) -> None:
         began = time.monotonic()
@@ -179,9 +204,12 @@ class SessionFile:
         run = self._run
         if run.only_collects or _worker(run) not in ("", "gw0"):
             return
-        run.deselected = census.left_out(session, run)
+        found = census.take(session, run)
+        run.deselected = found.left_out
+        run.notices += found.notices
         if run.in_worker:
-            getattr(run.config, "workeroutput")[DESELECTED] = run.deselected  # noqa: B009 - xdist sets it
+            output = getattr(run.config, "workeroutput")  # noqa: B009 - xdist sets it
+            output[SELECTION] = {"deselected": run.deselected, "notices": run.notices}
         if run.archive is not None:
             return
         checks: dict[str, list[str]] = {}
@@ -192,7 +220,7 @@ class SessionFile:
         if not checks:
             return
         try:
-            saved = folders.SavedSession(checks=checks, deselected=run.deselected)
+            saved = folders.SavedSession(checks=checks, deselected=run.deselected, repeat=run.repeat)
             folders.write_session(run.evidence_folder, saved, target=json_value(run.target.to_json()))
         except OSError as error:
             raise pytest.UsageError(f"cannot write evidence to {run.evidence_folder}: {error.strerror}") from error

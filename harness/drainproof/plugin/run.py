@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
+from drainproof.plugin.asked import Asked
 from drainproof.plugin.folders import SavedSession
 from drainproof.plugin.naming import Scenario
 from drainproof.plugin.options import Wanted
@@ -58,6 +59,8 @@ class Run:
     """The saved evidence; None in a run against the real target."""
     saved: SavedSession | None = None
     """What the saved run had selected; None in a run against the real target."""
+    asked: Asked = field(default_factory=Asked)
+    """What is asked of the run beyond its target."""
     deselected: int = 0
     """How many checks the selection left out; known when the tests are collected."""
     progress: Callable[[str], None] = silent
@@ -70,6 +73,8 @@ class Run:
     """What is known of the target's environment."""
     problems: list[str] = field(default_factory=list)
     """What went wrong apart from the checks; a session with problems fails."""
+    notices: list[str] = field(default_factory=list)
+    """What the user has to know besides, told at the end."""
     laboratory: Laboratory | None = None
     """Made when the first experiment needs it."""
 
@@ -89,6 +94,11 @@ class Run:
                 progress=self.tell,
             )
         return self.laboratory
+
+    @property
+    def repeat(self) -> int:
+        """How often each scenario runs, or was run."""
+        return self.wanted.repeat if self.saved is None else self.saved.repeat
 
     @property
     def in_worker(self) -> bool:
