@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from drainproof import gate
+from drainproof import gate, saved
 from drainproof.errors import UserError
 from drainproof.plugin import options
 from drainproof.plugin.folders import CheckKey
 from drainproof.plugin.options import Wanted
-from drainproof.results_file import read_results, results_file
 from drainproof.verdict import RED, Results
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def refuse_own_baseline(config: pytest.Config, wanted: Wanted) -> None:
     if wanted.gate is None or not wanted.gate.startswith("no-regression:"):
         return
     path = config.invocation_params.dir / wanted.gate.partition(":")[2]
-    if results_file(path).resolve().parent == wanted.report_folder.resolve():
+    if (path if path.is_dir() else path.parent).resolve() == wanted.report_folder.resolve():
         with _naming(config, options.GATE, wanted.gate):
             raise UserError(
                 "this run would replace it by its own results, and the next one would be compared with these. Copy it "
@@ -76,11 +75,11 @@ def read(config: pytest.Config, wanted: Wanted) -> Asked:
     if wanted.gate is not None:
         with _naming(config, options.GATE, wanted.gate):
             kind, path = gate.parse(wanted.gate)
-            baseline = read_results(here / path) if path else None
+            baseline = saved.read(here / path).results if path else None
             asked.rule = gate.Rule(given=wanted.gate, kind=kind, baseline=baseline)
     if wanted.rerun_failed is not None:
         with _naming(config, options.RERUN_FAILED, wanted.rerun_failed):
-            asked.rerun = _red_checks(read_results(here / wanted.rerun_failed))
+            asked.rerun = _red_checks(saved.read(here / wanted.rerun_failed).results)
     return asked
 
 
