@@ -11,7 +11,7 @@ from pathlib import Path
 from drainproof.text import Line, flat, printable, shortened
 from drainproof.verdict import OUTCOMES, RED, Gate, Known, Outcome, Results, Verdict
 
-from drainproof_reports import pods
+from drainproof_reports import pods, repetitions
 
 FULL = 3
 """Scenarios of a group that are shown in full."""
@@ -49,6 +49,7 @@ def summary(results: Results, *, folder: Path, width: int, written: bool = True)
         lines += _brief([v for v in results.verdicts if v.verdict == outcome and v.known is None], width)
     lines += _schedules([v for v in results.verdicts if v.verdict == "pass" and SCHEDULE in v.facts], width)
     lines += pods.lines(results, width)
+    lines += repetitions.lines(results, width)
     return [*lines, *_closing(results, folder if written else None, width)]
 
 
