@@ -119,6 +119,14 @@ def test_a_clean_up_that_fails_closes_the_gate(inner):
     )
 
 
+def test_a_module_that_could_not_be_imported_closes_the_gate(inner):
+    write(inner)
+    inner.scenarios("import nothing_of_that_name", module="broken")
+    assert not passed(inner, inner.run("--gate=must", "--continue-on-collection-errors"))
+    assert gate(inner)["reasons"] == ["not a check, and failed: standin_scenarios/broken.py"]
+    assert inner.results()["overall"] == "incomplete"
+
+
 @pytest.mark.parametrize(
     ("before", "after", "args", "is_open"),
     [

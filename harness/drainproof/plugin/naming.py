@@ -189,14 +189,24 @@ def keyword(identity: str) -> str:
     return UNSELECTABLE.sub("_", identity)
 
 
-def selection(identity: str, everything: Iterable[str]) -> str:
-    """An expression for `-k` that selects the scenario and no other one among `everything`.
+class Selections:
+    """Expressions for `-k` that select one scenario and no other one among all.
 
-    `-k` looks for parts of names, whatever their case: another id that holds this one has to be excluded.
+    `-k` looks for parts of names, whatever their case: another id that holds this one has to be excluded. Repeated
+    scenarios are thousands: most ids are in no other one, and that is found out in one search through all of them.
     """
-    mine = keyword(identity)
-    others = {keyword(other) for other in everything if other != identity}
-    return " and not ".join([mine, *sorted(other for other in others if mine.lower() in other.lower())])
+
+    def __init__(self, everything: Iterable[str]) -> None:
+        self._keywords = sorted({keyword(identity) for identity in everything})
+        self._text = "\n".join(self._keywords).lower()
+
+    def only(self, identity: str) -> str:
+        """The expression for the scenario of this id."""
+        mine = keyword(identity)
+        if self._text.count(mine.lower()) == 1:
+            return mine
+        others = (other for other in self._keywords if other != mine and mine.lower() in other.lower())
+        return " and not ".join([mine, *others])
 
 
 def repeat_command(config: pytest.Config, *, options: Sequence[str], expression: str) -> str:
@@ -220,17 +230,18 @@ def name_all(
     """
     ours = {item: scenario_id(item, packages) for item in items if is_scenario_test(item)}
     situations = {item: situation_id(item, packages) for item in ours}
+    again = ours if saved else situations
+    selections = Selections(again.values())
     scenarios: dict[str, Scenario] = {}
     for item, identity in ours.items():
         if identity not in scenarios:
             number = repetition(item)
-            again, others = (identity, ours) if saved else (situations[item], situations)
             scenarios[identity] = Scenario(
                 id=identity,
                 situation=situations[item],
                 family=Path(item.path).stem,
                 title=title(item) + (f", run {number}" if number else ""),
-                repeat=repeat(selection(again, others.values())),
+                repeat=repeat(selections.only(again[item])),
                 repetition=number,
             )
         item.stash[SCENARIO] = scenarios[identity]

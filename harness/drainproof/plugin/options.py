@@ -202,6 +202,7 @@ def wanted(config: pytest.Config) -> Wanted | None:
     """What the options ask for; None in a run that has nothing to do with drainproof. Raises UsageError."""
     target, evidence = config.getoption(TARGET.dest), config.getoption(EVIDENCE.dest)
     if target is None and evidence is None:
+        _refuse_without_target(config)
         return None
     if target is not None and evidence is not None:
         raise pytest.UsageError(
@@ -235,6 +236,20 @@ def wanted(config: pytest.Config) -> Wanted | None:
         name=name_of(config, option),
         scenarios_only=config.stash.get(SCENARIOS_ONLY, False),
     )
+
+
+def _refuse_without_target(config: pytest.Config) -> None:
+    """Raises UsageError where somebody asks for a gate, and for nothing that could be judged.
+
+    Only on the command line: in a configuration file or PYTEST_ADDOPTS, an option is there for other runs as well.
+    """
+    names = {name_of(config, option) for option in (GATE, KNOWN_FAILURES, RERUN_FAILED, REPEAT)}
+    for argument in map(str, config.invocation_params.args):
+        if argument.partition("=")[0] in names:
+            raise pytest.UsageError(
+                f"{argument} is about a server: add {TARGET.short}=FOLDER, or {EVIDENCE.short}=DIR, whose evidence is "
+                "judged again. Without one of them nothing is judged."
+            )
 
 
 def _repetitions(config: pytest.Config, evidence: str | None) -> int:

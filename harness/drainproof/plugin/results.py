@@ -42,7 +42,7 @@ class ResultsKeeper:
         self._ended = False
         self._lost_worker = False
         self._failed_besides: list[str] = []
-        """The tests of which something failed that is no verdict: no checks, or their clean-up."""
+        """What failed and is no verdict: tests that are no checks, clean-ups, modules that cannot be imported."""
         self._gate: Gate | None = None
         self._stale: tuple[Stale, ...] = ()
         self._spent = 0.0
@@ -105,6 +105,11 @@ class ResultsKeeper:
         self._run.config.hook.pytest_drainproof_verdict(verdict=verdict)
         if getattr(report, "node", None) is not None:
             self.scenario_ended()  # from a worker: scenarios end there, here only their verdicts arrive
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Notes what could not be collected: with --continue-on-collection-errors, the rest is judged without it."""
+        if report.failed:
+            self._failed_besides.append(report.nodeid)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(
