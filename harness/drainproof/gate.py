@@ -121,12 +121,23 @@ def _compared(baseline: Results, results: Results) -> tuple[list[str], list[str]
         *_told(allowed, lambda v: f"{WORDS[v.verdict]}; it was red in the baseline already"),
         *_told([v for v in results.verdicts if v.known is not None], _known),
     ]
+    return reasons, [*remarks, *_told_apart(baseline, results)]
+
+
+def _told_apart(baseline: Results, results: Results) -> list[str]:
+    """In which ways the two runs are not alike, so that a difference may come from that."""
+    remarks = []
+    if baseline.aborted:
+        remarks.append("the baseline was aborted: what it did not get to is new here")
     if baseline.specification != results.specification:
         remarks.append(
             f"the baseline was judged by the requirements of {baseline.specification or 'an unknown version'}, this "
             f"run by those of {results.specification}: a difference may come from a rule that was sharpened"
         )
-    return reasons, remarks
+    before, now = (str(run.target.get("manifest", {}).get("launch", "process")) for run in (baseline, results))
+    if before != now:
+        remarks.append(f"the baseline was launched as {before}, this run as {now}: they do not have the same checks")
+    return remarks
 
 
 def _known(verdict: Verdict) -> str:

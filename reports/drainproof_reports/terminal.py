@@ -211,7 +211,11 @@ def _closing(results: Results, folder: Path | None, width: int) -> list[Line]:
     scenarios = len({v.scenario for v in results.verdicts})
     lines = [
         *_wrapped("", word, width, style),
-        Line(f"{counts} in {scenarios} scenario{'' if scenarios == 1 else 's'}, {_duration(results.seconds)}"),
+        Line(
+            f"{counts or 'no verdicts'} in {scenarios} scenario{'' if scenarios == 1 else 's'}, "
+            + (f"{results.deselected} checks left out, " if results.deselected else "")
+            + _duration(results.seconds)
+        ),
     ]
     if folder is not None:
         lines.append(Line(f"Reports: {folder / 'results.json'}, {folder / 'junit.xml'}"))

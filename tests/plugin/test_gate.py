@@ -88,6 +88,9 @@ def test_a_run_that_judged_nothing_or_was_aborted_passes_no_gate(inner):
     result = inner.run("--gate=must", "-k", "TestOther")
     assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
     assert gate(inner)["reasons"] == ["nothing was judged"]
+    result = inner.run("--gate=must", "-k", "nothing_at_all")
+    assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
+    result.stdout.fnmatch_lines(["Gate must: closed", "  closed by  nothing was judged"], consecutive=True)
     write(inner, other="pytest.exit('enough', returncode=0)")
     assert not passed(inner, inner.run("--gate=must"))
     assert gate(inner)["reasons"] == ["the run was aborted: what is missing was not judged"]
@@ -169,13 +172,18 @@ def test_what_a_regression_says(inner):
     ]
 
 
-def test_a_baseline_of_another_version_of_the_requirements_is_remarked(inner):
+def test_a_baseline_that_is_not_like_this_run_is_remarked(inner):
     write(inner)
-    inner.run("--report-dir=before")
-    file = inner.path / "before" / "results.json"
-    file.write_text(file.read_text().replace('"specification": "', '"specification": "1999.'))
-    assert passed(inner, inner.run("--gate=no-regression:before"))
-    assert "the requirements of 1999." in gate(inner)["remarks"][0]
+    inner.run()
+    before = inner.results()
+    manifest = {**before["target"]["manifest"], "launch": "container"}
+    changes = {"specification": "1999.1", "aborted": True, "target": {**before["target"], "manifest": manifest}}
+    inner.write("before.json", json.dumps({**before, **changes}))
+    assert passed(inner, inner.run("--gate=no-regression:before.json"))
+    aborted, version, launch = gate(inner)["remarks"]
+    assert aborted == "the baseline was aborted: what it did not get to is new here"
+    assert "by the requirements of 1999.1, this run by those of 2" in version
+    assert "was launched as container, this run as process" in launch
 
 
 @pytest.mark.parametrize(

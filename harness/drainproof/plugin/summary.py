@@ -50,7 +50,7 @@ class Summary:
         run = self._run
         width = run.config.get_terminal_writer().fullwidth
         results = self._keeper.results()
-        if results.verdicts and not run.config.option.no_summary:
+        if (results.verdicts or results.gate is not None) and not run.config.option.no_summary:
             reporter.write_sep("=", f"drainproof: {run.target.name}", bold=True)
             folder = shown(run.wanted.report_folder, run.config.invocation_params.dir)
             lines: Sequence[Sequence[Line | str]] = run.config.hook.pytest_drainproof_summary(
