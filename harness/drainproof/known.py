@@ -116,7 +116,11 @@ def _why(known: Known, results: Results, declared: Iterable[str]) -> str:
     scenarios = {v.situation for v in results.verdicts}
     if scenario and scenario not in scenarios:
         return f"it was not judged: this run has no scenario {scenario}.{did_you_mean(scenario, scenarios)}"
-    return "it was not judged in this run"
+    if results.aborted:
+        return "it was not judged: the run was aborted"
+    if results.deselected:
+        return f"it was not judged: the selection left out {results.deselected} checks"
+    return "it was not judged: no scenario of this run has a check of it"
 
 
 def read_known_failures(file: Path) -> KnownFailures:

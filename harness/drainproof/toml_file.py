@@ -23,6 +23,11 @@ def read_toml(file: Path, *, error: type[UserError] = UserError) -> dict[str, An
     except UnicodeDecodeError as wrong:
         line = content.count(b"\n", 0, wrong.start) + 1
         raise error(f"{file}, line {line}: not UTF-8 (byte 0x{content[wrong.start]:02x})") from wrong
+    return parse_toml(text, file=file, error=error)
+
+
+def parse_toml(text: str, *, file: Path, error: type[UserError] = UserError) -> dict[str, Any]:
+    """The document `text`, which stands in `file`. Raises `error` where it is not valid."""
     try:
         return tomllib.loads(text)
     except ValueError as wrong:  # TOMLDecodeError is one; so is an integer of too many digits

@@ -294,7 +294,8 @@ def test_a_note_can_be_known_and_what_was_not_judged_cannot(inner):
     [
         ("DRAIN-1", [], "it holds now, in all 2 checks"),
         ("DRAIN-1 drain.TestStop[SIGINT]", [], "it holds now"),
-        ("DRAIN-1", ["-k", "EXIT-1"], "it was not judged in this run"),
+        ("DRAIN-1", ["-k", "EXIT-1"], "it was not judged: the selection left out 4 checks"),
+        ("START-1", [], "it was not judged: no scenario of this run has a check of it"),
         (
             "DRAIN-1 drain.TestStp[SIGINT]",
             [],

@@ -79,7 +79,7 @@ def _everything(session: pytest.Session, run: Run) -> tuple[set[CheckKey], int]:
             items = [item for item in _tests(module) if is_for(item, run.target)]
         except pytest.skip.Exception:
             continue
-        except Exception:  # a module that was not selected does not stop the run
+        except (Exception, pytest.fail.Exception):  # a module that was not selected does not stop the run
             unreadable += 1
             continue
         checks = (item for item in items if hasattr(getattr(item, "function", None), naming.REQUIREMENT))

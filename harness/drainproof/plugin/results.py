@@ -98,18 +98,22 @@ class ResultsKeeper:
         if verdict is None and report.failed and report.when not in ("setup", "call", "teardown"):
             verdict = _of_crashed_worker(report)
         if verdict is None:
-            if report.failed and report.nodeid not in self._failed_besides:
-                self._failed_besides.append(report.nodeid)
+            if report.failed:
+                self._fails_besides(report.nodeid)
             return
         self._verdicts[verdict.scenario, verdict.check] = verdict
         self._run.config.hook.pytest_drainproof_verdict(verdict=verdict)
         if getattr(report, "node", None) is not None:
             self.scenario_ended()  # from a worker: scenarios end there, here only their verdicts arrive
 
+    def _fails_besides(self, nodeid: str) -> None:
+        if nodeid not in self._failed_besides:
+            self._failed_besides.append(nodeid)
+
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Notes what could not be collected: with --continue-on-collection-errors, the rest is judged without it."""
         if report.failed:
-            self._failed_besides.append(report.nodeid)
+            self._fails_besides(report.nodeid)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(
