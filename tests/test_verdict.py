@@ -5,8 +5,23 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from drainproof.verdict import Bundle, Gate, Known, Outcome, Overall, Results, Stale, Verdict
+from drainproof.verdict import (
+    OUTCOMES,
+    WORST_FIRST,
+    Bundle,
+    Gate,
+    Known,
+    Outcome,
+    Overall,
+    Results,
+    Stale,
+    Verdict,
+    repeated,
+    without_repetition,
+)
 from drainproof_reports import results_json
+from hypothesis import given
+from hypothesis import strategies as st
 
 
 def verdict(outcome: Outcome, *, level: str = "MUST") -> Verdict:
@@ -63,10 +78,33 @@ def test_the_way_to_json_and_back() -> None:
     there = replace(
         results("pass", "fail"),
         bundle=Bundle(folder="evidence/x", digests="ab"),
-        gate=Gate(rule="must", passed=False, reasons=("DRAIN-1 fails",)),
+        gate=Gate(rule="must", passed=False, reasons=("DRAIN-1 fails",), remarks=("EXIT-1 is known",)),
         stale=(Stale(known=known, why="it holds now"),),
         deselected=2,
         specification="2026.11",
     )
-    there = replace(there, verdicts=(there.verdicts[0], replace(there.verdicts[1], known=known)))
+    there = replace(there, verdicts=(there.verdicts[0], replace(there.verdicts[1], known=known, repetition=3)))
     assert Results.from_json(results_json.document(there)) == there
+
+
+@given(st.text(), st.integers(1, 10**6))
+def test_the_id_of_a_repeated_scenario_and_back(scenario: str, number: int) -> None:
+    assert without_repetition(repeated(scenario, number), number) == scenario
+    assert without_repetition(scenario, 0) == scenario
+
+
+def test_ids_of_repeated_scenarios() -> None:
+    assert repeated("drain.TestStop[SIGTERM-main-1w]", 2) == "drain.TestStop[SIGTERM-main-1w-r2]"
+    assert repeated("drain.TestStop", 12) == "drain.TestStop[r12]"
+
+
+def test_of_repeated_runs_the_worst_one_counts() -> None:
+    assert set(WORST_FIRST) == set(OUTCOMES)
+    runs = [
+        replace(verdict(outcome), scenario=repeated("drain.TestStop", number), repetition=number)
+        for number, outcome in enumerate(("pass", "inconclusive", "fail", "note"), 1)
+    ]
+    [once] = replace(results(), verdicts=tuple(runs)).once().verdicts
+    assert (once.scenario, once.verdict, once.repetition) == ("drain.TestStop", "fail", 0)
+    other = replace(verdict("pass"), check="another")
+    assert replace(results(), verdicts=(*runs[:1], other)).once().verdicts[1] == other

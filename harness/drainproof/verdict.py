@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 Outcome = Literal["pass", "fail", "note", "inconclusive", "unsupported", "error"]
@@ -14,12 +14,31 @@ RED: frozenset[Outcome] = frozenset({"fail", "inconclusive", "error"})
 """Outcomes that make the exit status of a run non-zero."""
 
 
+WORST_FIRST: tuple[Outcome, ...] = ("fail", "error", "inconclusive", "note", "unsupported", "pass")
+"""Of several runs of one check, the first of these says most."""
+
+
 def judged_nothing(outcomes: Iterable[Outcome]) -> bool:
     """Whether nothing was judged at all: no verdicts, or each says `unsupported` (there is no Docker engine, say).
 
     Such a run must not pass a gate: where one rule does not apply, others do, but where none does, nothing was shown.
     """
     return all(outcome == "unsupported" for outcome in outcomes)
+
+
+def repeated(scenario: str, repetition: int) -> str:
+    """The id of a scenario's run number `repetition`: `drain.TestStop[SIGTERM-main-1w-r2]`, `drain.TestStop[r2]`."""
+    if not scenario.endswith("]"):
+        return f"{scenario}[r{repetition}]"
+    return f"{scenario[:-1]}-r{repetition}]"
+
+
+def without_repetition(scenario: str, repetition: int) -> str:
+    """What `repeated` made the id from; the id itself for the repetition 0."""
+    for mark, rest in ((f"[r{repetition}]", ""), (f"-r{repetition}]", "]")):
+        if repetition and scenario.endswith(mark):
+            return scenario.removesuffix(mark) + rest
+    return scenario
 
 
 Overall = Literal["conforming", "conforming with notes", "not conforming", "incomplete"]
@@ -56,6 +75,14 @@ class Gate:
     passed: bool
     reasons: tuple[str, ...]
     """One sentence for each thing that closes the gate; empty where it is open."""
+    remarks: tuple[str, ...] = ()
+    """What else a reader has to know: what is red and lets the gate open, what the comparison is based on."""
+
+    @staticmethod
+    def from_json(content: Mapping[str, Any]) -> Gate:
+        """The gate that `results.json` holds."""
+        texts = {name: tuple(content.get(name, ())) for name in ("reasons", "remarks")}
+        return Gate(rule=content["rule"], passed=content["passed"], **texts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +124,13 @@ class Verdict:
     """What a person wants to see beyond the summary (log lines, lost requests); may have several lines."""
     known: Known | None = None
     """The declaration that this failure is known; None where there is none."""
+    repetition: int = 0
+    """The number of this run of the scenario, from 1 on, where each is repeated; 0 where it runs once."""
+
+    @property
+    def situation(self) -> str:
+        """The id of the scenario without the number of its repetition: the same in every run of it."""
+        return without_repetition(self.scenario, self.repetition)
 
     @staticmethod
     def from_json(content: Mapping[str, Any]) -> Verdict:
@@ -137,6 +171,19 @@ class Results:
     stale: tuple[Stale, ...] = ()
     """Declared known failures that are none any more."""
 
+    def once(self) -> Results:
+        """The same with one verdict for each check, where scenarios were repeated: the worst of its runs.
+
+        What compares runs by the ids of their scenarios, such as a gate, sees a repeated run like any other.
+        """
+        worst: dict[tuple[str, str, str], Verdict] = {}
+        for verdict in self.verdicts:
+            key = (verdict.requirement, verdict.situation, verdict.check)
+            if key not in worst or WORST_FIRST.index(verdict.verdict) < WORST_FIRST.index(worst[key].verdict):
+                worst[key] = verdict
+        merged = tuple(replace(verdict, scenario=verdict.situation, repetition=0) for verdict in worst.values())
+        return replace(self, verdicts=merged)
+
     @property
     def red(self) -> bool:
         """Whether something is red, and true as well where nothing was judged."""
@@ -173,6 +220,6 @@ class Results:
             specification=content.get("specification", ""),
             deselected=content.get("deselected", 0),
             bundle=None if bundle is None else Bundle(**bundle),
-            gate=None if gate is None else Gate(**{**gate, "reasons": tuple(gate["reasons"])}),
+            gate=None if gate is None else Gate.from_json(gate),
             stale=tuple(Stale(known=Known(**s["known"]), why=s["why"]) for s in content.get("stale", ())),
         )

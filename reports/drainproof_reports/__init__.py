@@ -1,4 +1,4 @@
-"""Reports, derived from verdicts and evidence and nothing else: for people, for machines, for GitHub, and on the terminal.
+"""Reports, derived from verdicts and evidence and nothing else: for people, machines, GitHub, and the terminal.
 
 This module is the plugin that drainproof registers in an active run; its functions are hooks, specified in
 `drainproof.plugin.hookspecs`. It needs no pytest for that: a function is a hook by its name.
@@ -17,7 +17,7 @@ from drainproof_reports import badge, certificate, junit, markdown, results_json
 
 
 def pytest_drainproof_report(results: Results, folder: Path) -> None:
-    """Writes `results.json`, `junit.xml`, `summary.md`, `badge.svg`; at the end `statement.json`, `certificate.html`."""
+    """Writes all reports; `statement.json` and `certificate.html` at the end of a run only."""
     results_json.write(results, folder / results_json.FILE)
     junit.write(results, folder / junit.FILE)
     markdown.write(results, folder / markdown.FILE)

@@ -9,9 +9,15 @@ The format knows failure, error and skipped, so
 | fail | failure |
 | inconclusive, error | error |
 | unsupported | skipped |
+| fail, and declared as known | skipped, with the declaration as its message |
 
 and each test case says its own verdict, its level and its facts as properties. A run that was aborted has one more
 test case, an error, because not every reader looks at properties.
+
+A known failure is skipped, as pytest writes an expected one (xfail): what reads the file (GitLab, Jenkins, the
+reporters of GitHub) turns red by `failure` and `error` alone, shows the message of what was skipped, and counts it
+apart. Considered and lost: a failure (the build would be red, which is what the declaration is to prevent), and a test
+case that passed (nobody would see it any more).
 """
 
 from __future__ import annotations
@@ -117,7 +123,10 @@ def _case(verdict: Verdict, *, alone: bool) -> Case:
         properties=[(xml_text(name), xml_text(value)) for name, value in _properties(verdict)],
     )
     message = xml_text(verdict.summary) or verdict.verdict
-    if verdict.verdict == "fail":
+    if verdict.verdict == "fail" and verdict.known is not None:
+        known = xml_text(f"known failure: {verdict.known.reason} ({verdict.known.link}); {verdict.summary}")
+        case.add_skipped_info(message=known, output=text)
+    elif verdict.verdict == "fail":
         case.add_failure_info(message=message, output=text, failure_type="fail")
     elif verdict.verdict in ("inconclusive", "error"):
         case.add_error_info(message=message, output=text, error_type=verdict.verdict)
@@ -134,6 +143,12 @@ def _properties(verdict: Verdict) -> list[tuple[str, str]]:
         "title": verdict.title,
         "evidence": verdict.evidence or "",
     }
+    if verdict.known is not None:
+        about |= {
+            "known": verdict.known.id,
+            "known.reason": verdict.known.reason,
+            "known.link": verdict.known.link,
+        }
     return [*about.items(), *facts]
 
 

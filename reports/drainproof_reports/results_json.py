@@ -10,7 +10,7 @@ from typing import Any
 from drainproof.text import json_value
 from drainproof.verdict import OUTCOMES, Results
 
-from drainproof_reports import files, pods
+from drainproof_reports import files, pods, repetitions
 
 FILE = "results.json"
 SCHEMA = Path(__file__).with_name("results.schema.json")
@@ -41,6 +41,8 @@ def document(results: Results) -> dict[str, Any]:
     }
     if (found := pods.advice(results)) is not None:
         content["pod_termination"] = found.to_json()
+    if (repeated := repetitions.repetitions(results)) is not None:
+        content["repetitions"] = repeated.to_json()
     cleaned: dict[str, Any] = json_value(content)
     return cleaned
 

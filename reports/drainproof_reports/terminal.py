@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from drainproof.text import Line, flat, printable, shortened
-from drainproof.verdict import OUTCOMES, RED, Outcome, Results, Verdict
+from drainproof.verdict import OUTCOMES, RED, Gate, Known, Outcome, Results, Verdict
 
-from drainproof_reports import certificate, pods
+from drainproof_reports import certificate, pods, repetitions
 
 FULL = 3
 """Scenarios of a group that are shown in full."""
@@ -21,6 +21,7 @@ SHORT = 8
 
 FACTS = 3
 DETAIL_LINES = 8
+GATE_LINES = 20
 SCHEDULE = "schedule"
 """The fact of a verdict whose details show a schedule, which is worth seeing also where it was kept."""
 
@@ -41,12 +42,14 @@ def summary(results: Results, *, folder: Path, width: int, written: bool = True)
     `written`: whether there are reports in the folder that can be named.
     """
     lines: list[Line] = []
-    for group in _groups([v for v in results.verdicts if v.verdict in RED]):
+    for group in _groups([v for v in results.verdicts if v.verdict in RED and v.known is None]):
         lines += [*_red(group, folder, width), Line("")]
+    lines += _known([v for v in results.verdicts if v.known is not None], width)
     for outcome in ("note", "unsupported"):
-        lines += _brief([v for v in results.verdicts if v.verdict == outcome], width)
+        lines += _brief([v for v in results.verdicts if v.verdict == outcome and v.known is None], width)
     lines += _schedules([v for v in results.verdicts if v.verdict == "pass" and SCHEDULE in v.facts], width)
     lines += pods.lines(results, width)
+    lines += repetitions.lines(results, width)
     return [*lines, *_closing(results, folder if written else None, width)]
 
 
@@ -109,6 +112,44 @@ def _joined(folder: Path, relative: str) -> str:
     return str(Path(*parts)) if parts else "."
 
 
+def _known(verdicts: Sequence[Verdict], width: int) -> list[Line]:
+    """What does not hold and is declared as known: once for each declaration, with its reason."""
+    declared: dict[Known, list[Verdict]] = {}
+    for verdict in verdicts:
+        if verdict.known is not None:
+            declared.setdefault(verdict.known, []).append(verdict)
+    lines = []
+    for known, same in declared.items():
+        titles = list(dict.fromkeys(verdict.title for verdict in same))
+        where = titles[0] if len(titles) == 1 else f"{len(titles)} scenarios"
+        text = f"{same[0].requirement}  {same[0].summary} ({where}): {known.reason}, {known.link}"
+        lines += _wrapped("known  ", text, width, "yellow")
+    return [*lines, Line("")] if lines else []
+
+
+def _stale(results: Results, width: int) -> list[Line]:
+    """The declarations of known failures that nothing needs any more."""
+    lines = []
+    for stale in results.stale:
+        text = (
+            f"{stale.known.id} is declared as a known failure: {stale.why} ({stale.known.reason}, {stale.known.link})"
+        )
+        lines += _wrapped("stale  ", text, width, "yellow")
+    return lines
+
+
+def _gate(gate: Gate, width: int) -> list[Line]:
+    """Whether the gate is open, each thing that closes it, and what else is to be known."""
+    word, style = ("open", "green bold") if gate.passed else ("closed", "red bold")
+    lines = [Line(shortened(f"Gate {gate.rule}: {word}", width), style)]
+    for texts, label, colour in ((gate.reasons, "closed by", "red"), (gate.remarks, "remark", "")):
+        for text in texts[:GATE_LINES]:
+            lines += _wrapped(f"  {label}  ", text, width, colour)
+        if len(texts) > GATE_LINES:
+            lines.append(Line(f"  … {len(texts) - GATE_LINES} more in results.json", colour))
+    return lines
+
+
 def _brief(verdicts: Sequence[Verdict], width: int) -> list[Line]:
     """One line for each thing that is said, however often: notes, and rules that do not apply.
 
@@ -144,9 +185,11 @@ def _closing(results: Results, folder: Path | None, width: int) -> list[Line]:
     broken = list(dict.fromkeys(v.requirement for v in results.verdicts if v.verdict == "fail"))
     unsure = list(dict.fromkeys(v.requirement for v in results.verdicts if v.verdict in ("inconclusive", "error")))
     must = {v.requirement for v in results.verdicts if v.level == "MUST" and v.verdict == "pass"}
+    new = {v.requirement for v in results.verdicts if v.verdict == "fail" and v.known is None}
     if broken:
         rest = f" {', '.join(unsure)} could not be judged everywhere." if unsure else ""
-        word, style = f"{name} does not keep {', '.join(broken)}.{rest}", "red bold"
+        ids = ", ".join(each if each in new else f"{each} (known)" for each in broken)
+        word, style = f"{name} does not keep {ids}.{rest}", "red bold" if new or unsure else "yellow bold"
     elif not any(v.verdict in ("pass", "note") for v in results.verdicts):
         word, style = f"Nothing could be judged of {name}.", "red bold"
     elif unsure:
@@ -163,10 +206,16 @@ def _closing(results: Results, folder: Path | None, width: int) -> list[Line]:
         for outcome, number in numbers.items()
         if number
     )
+    known = sum(v.known is not None for v in results.verdicts)
+    counts += f" ({known} known)" if known else ""
     scenarios = len({v.scenario for v in results.verdicts})
     lines = [
         *_wrapped("", word, width, style),
-        Line(f"{counts} in {scenarios} scenario{'' if scenarios == 1 else 's'}, {_duration(results.seconds)}"),
+        Line(
+            f"{counts or 'no verdicts'} in {scenarios} scenario{'' if scenarios == 1 else 's'}, "
+            + (f"{results.deselected} checks left out, " if results.deselected else "")
+            + _duration(results.seconds)
+        ),
     ]
     if folder is not None:
         beside = "results.json", "junit.xml"
@@ -174,6 +223,9 @@ def _closing(results: Results, folder: Path | None, width: int) -> list[Line]:
             lines.append(Line(f"Report: {folder / certificate.FILE}, and {' and '.join(beside)} beside it"))
         else:
             lines.append(Line(f"Reports: {', '.join(str(folder / name) for name in beside)}"))
+    lines += _stale(results, width)
+    if results.gate is not None:
+        lines += _gate(results.gate, width)
     if results.aborted:
         lines.insert(0, Line("The run was aborted: what is missing here was not judged.", "red bold"))
     return lines

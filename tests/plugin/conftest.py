@@ -9,7 +9,7 @@ from textwrap import dedent
 
 import pytest
 
-for name in ("drainproof.plugin.activation", "drainproof.target.manifest", "drainproof_reports"):
+for name in ("drainproof.plugin.activation", "drainproof.target.manifest", "drainproof_reports", "scipy.stats"):
     importlib.import_module(name)  # an inner pytest in this process forgets what it has imported itself
 
 HERE = Path(__file__).parent

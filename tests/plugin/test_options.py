@@ -51,6 +51,22 @@ def test_a_plugin_may_have_options_of_the_same_name(inner):
     inner.run("-p", "their_plugin", "--target", "prod", target=False).assert_outcomes(passed=1)
 
 
+@pytest.mark.parametrize("option", ["--gate=must", "--drainproof-gate=must", "--repeat=3", "--known-failures=x"])
+def test_a_gate_without_anything_to_judge_is_a_usage_error(inner, option, monkeypatch):
+    inner.write("test_it.py", "def test_it(): pass")
+    result = inner.run(option, target=False)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: {option} is about a server: add --target=FOLDER*"])
+    monkeypatch.setenv("PYTEST_ADDOPTS", option)
+    assert inner.run(target=False).ret == 0
+
+
+def test_a_conftest_may_have_a_gate_of_its_own(inner):
+    inner.write("conftest.py", "def pytest_addoption(parser): parser.addoption('--gate')")
+    inner.write("test_it.py", "def test_it(request): assert request.config.getoption('gate') == 'north'")
+    assert inner.run("--gate=north", target=False).ret == 0
+
+
 def test_a_conftest_deep_in_the_tree_may_have_options_of_the_same_name(inner):
     inner.write("a/b/c/conftest.py", FOREIGN_OPTION)
     inner.write("a/b/c/test_it.py", "def test_it(request): assert request.config.getoption('target') == 'staging'")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from drainproof.text import json_value, printable, shortened
-from drainproof.verdict import OUTCOMES, Results, Verdict
+from drainproof.verdict import OUTCOMES, Gate, Known, Results, Stale, Verdict
 from drainproof_reports import junit, results_json, terminal
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -46,6 +46,7 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(anything, inner, max_size=3),
     max_leaves=6,
 )
+known = st.builds(Known, id=anything, reason=anything, link=anything)
 verdicts = st.builds(
     Verdict,
     requirement=anything,
@@ -61,12 +62,24 @@ verdicts = st.builds(
     repeat=anything,
     duration=st.floats(0, 1e6),
     details=anything,
+    known=st.none() | known,
+    repetition=st.integers(0, 3),
+)
+gates = st.builds(
+    Gate, rule=anything, passed=st.booleans(), reasons=st.tuples(anything), remarks=st.tuples(anything, anything)
 )
 results = st.builds(
-    lambda verdicts, aborted, text: replace(
-        RESULTS, verdicts=tuple(verdicts), aborted=aborted, target={"name": text, "folder": text, "manifest": {}}
+    lambda verdicts, gate, stale, aborted, text: replace(
+        RESULTS,
+        verdicts=tuple(verdicts),
+        gate=gate,
+        stale=stale,
+        aborted=aborted,
+        target={"name": text, "folder": text, "manifest": {}},
     ),
     st.lists(verdicts, max_size=4),
+    st.none() | gates,
+    st.tuples(st.builds(Stale, known=known, why=anything)),
     st.booleans(),
     anything,
 )

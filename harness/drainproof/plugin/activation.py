@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from drainproof.errors import DrainproofError, UserError
-from drainproof.plugin import collection, fixtures, folders, options, packages
+from drainproof.plugin import asked, collection, fixtures, folders, options, packages
 from drainproof.plugin.lines import LiveOutput
 from drainproof.plugin.options import Wanted
 from drainproof.plugin.outcomes import Outcomes
@@ -74,14 +74,22 @@ def _distribute(config: pytest.Config) -> None:
 def _open(config: pytest.Config, wanted: Wanted) -> Run:
     option = options.name_of(config, options.REPORT_DIR)
     reports = folders.ReportFolder(wanted.report_folder, option=option)
+    asked.refuse_own_baseline(config, wanted)
+    asks, mistake = asked.Asked(), None
+    try:
+        asks = asked.read(config, wanted)
+    except UserError as error:
+        mistake = error  # told when the reports of the run before are gone, as with any other mistake
     writes = not only_collects(config) and not hasattr(config, "workerinput")
     if writes:
         config.add_cleanup(reports.release)
         reports.begin()
         _require_a_judgement(config)
+    if mistake is not None:
+        raise mistake
     found = packages.scenario_packages(config)
     archive: Archive | None = None
-    saved: dict[str, list[str]] = {}
+    saved: folders.SavedSession | None = None
     if wanted.evidence is not None:
         folder = folders.find_evidence(wanted.evidence, option=wanted.name)
         saved = folders.read_session(folder, option=wanted.name)
@@ -92,6 +100,7 @@ def _open(config: pytest.Config, wanted: Wanted) -> Run:
         assert wanted.target is not None  # one of the two is set
         target = _load(wanted.target, wanted.launch)
         folder = Path()
+    asked.require_same_target(config, asks, name=target.name)
     run = Run(
         config=config,
         wanted=wanted,
@@ -99,7 +108,8 @@ def _open(config: pytest.Config, wanted: Wanted) -> Run:
         packages=found,
         evidence_folder=folder,
         archive=archive,
-        saved_checks=saved,
+        saved=saved,
+        asked=asks,
     )
     if run.only_collects:
         return run
@@ -113,8 +123,8 @@ def _open(config: pytest.Config, wanted: Wanted) -> Run:
         run.evidence_folder = folders.new_evidence_folder(wanted.report_folder, option=option)
         if target.launch != "container":
             run.known_digest = of_folder(target, run.redactor)
-    else:
-        run.known_digest = folders.read_digest(folder)
+    elif saved is not None:
+        run.known_digest = saved.digest
     return run
 
 
@@ -198,9 +208,11 @@ class Frame:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        """Tells a worker where the evidence belongs, and what the target is known by."""
+        """Tells a worker where the evidence belongs, what the target is known by, and what to run again."""
         node.workerinput[EVIDENCE_FOLDER] = str(self._run.evidence_folder)
         node.workerinput[DIGEST] = None if self._run.digest is None else dict(self._run.digest)
+        rerun = self._run.asked.rerun
+        node.workerinput[asked.RERUN] = None if rerun is None else [list(key) for key in sorted(rerun)]
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Ends the laboratory. If that fails, the session fails, and still shows its results."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -83,9 +83,17 @@ class Collection:
 
     @pytest.hookimpl(trylast=True)
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """Runs each scenario once per stop signal, recipient and number of workers, as far as it asks for them."""
-        if "experiment" not in metafunc.fixturenames:
-            return
+        """Runs each scenario once per stop signal, recipient and number of workers, as far as it asks for them.
+
+        And all of that as often as the user asks for.
+        """
+        has_experiment = "experiment" in metafunc.fixturenames
+        if has_experiment:
+            self._parametrize(metafunc)
+        if self.run.repeat > 1 and (has_experiment or hasattr(metafunc.function, naming.REQUIREMENT)):
+            self._repeat(metafunc)
+
+    def _parametrize(self, metafunc: pytest.Metafunc) -> None:
         given = _marked_names(metafunc)
         values = parameters(self.run.target)
         names = [name for name in values if name in metafunc.fixturenames and name not in given]
@@ -100,11 +108,23 @@ class Collection:
             ids=["-".join(f"{v}w" if isinstance(v, int) else str(v) for v in case) for case in cases],
         )
 
+    def _repeat(self, metafunc: pytest.Metafunc) -> None:
+        """Parametrises the fixture `experiment` itself, so that everything that comes from it is made anew each time.
+
+        A parameter on which no fixture depends would leave the evidence of the first run in pytest's cache for all.
+        """
+        if naming.REPEATED not in metafunc.fixturenames:  # a check that needs no experiment
+            metafunc.fixturenames.append(naming.REPEATED)
+        numbers = range(1, self.run.repeat + 1)
+        metafunc.parametrize(
+            naming.REPEATED, list(numbers), indirect=True, scope="class", ids=[f"r{number}" for number in numbers]
+        )
+
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Generator[None]:
         """Names what there is, and lets pytest and others select."""
         run = self.run
-        items[:] = [item for item in items if not _has_no_case(item) and _is_for(item, run.target)]
+        items[:] = [item for item in items if is_for(item, run.target)]
         in_packages = [item for item in items if item.getparent(PackageCollector) is not None]
         for item in in_packages:
             _shield(item)
@@ -112,23 +132,25 @@ class Collection:
         _number(items)
         with _hidden_attributes(items):
             yield
-        if run.archive is not None:
-            self._leave_what_was_run(items)
+        if run.saved is not None:
+            kept = run.saved.keys
+            self._leave(items, lambda check: (check.scenario.id, check.name) in kept)
+        if run.asked.rerun is not None:
+            again = run.asked.rerun
+            self._leave(items, lambda check: (check.scenario.situation, check.name) in again)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Puts the checks of each scenario side by side, when everybody has sorted the tests as they like."""
         session.items[:] = grouped(session.items)
 
-    def _leave_what_was_run(self, items: list[pytest.Item]) -> None:
-        """Deselects the checks that the saved run did not have."""
-        saved = self.run.saved_checks
+    def _leave(self, items: list[pytest.Item], wanted: Callable[[naming.Check], bool]) -> None:
+        """Deselects all other checks."""
         kept: list[pytest.Item] = []
         dropped: list[pytest.Item] = []
         for item in items:
             check = item.stash.get(naming.CHECK, None)
-            known = check is None or check.name in saved.get(check.scenario.id, ())
-            (kept if known else dropped).append(item)
+            (kept if check is None or wanted(check) else dropped).append(item)
         if dropped:
             items[:] = kept
             self.run.config.hook.pytest_deselected(items=dropped)
@@ -184,9 +206,12 @@ def _has_no_case(item: pytest.Item) -> bool:
     return callspec is not None and any(isinstance(value, _NoCase) for value in callspec.params.values())
 
 
-def _is_for(item: pytest.Item, target: Target) -> bool:
-    """Whether a scenario, or a check, is one for the target's launch mode: see `drainproof.scenario.launched`."""
-    return all(
+def is_for(item: pytest.Item, target: Target) -> bool:
+    """Whether a test is there at all for this target: it has values for its parameters, and is meant for how it runs.
+
+    The latter is the launch mode: see `drainproof.scenario.launched`.
+    """
+    return not _has_no_case(item) and all(
         target.launch in getattr(declared, naming.LAUNCHED, (target.launch,))
         for declared in (getattr(item, "cls", None), getattr(item, "function", None))
     )
@@ -201,6 +226,7 @@ def name_items(run: Run, items: list[pytest.Item]) -> None:
             packages=run.packages,
             requirement=requirement.get,
             repeat=lambda expression: naming.repeat_command(run.config, options=wanted.options, expression=expression),
+            saved=run.saved is not None,
         )
     except UserError as error:
         raise pytest.UsageError(str(error)) from error

@@ -6,7 +6,7 @@
         results.json, junit.xml,         of the newest run; the last one only when it is over
         certificate.html
         evidence/2026-11-20_15-40-11/    one folder per run; `--evidence` takes it (or the report folder: its newest)
-            session.json                 the target, and the checks that were selected
+            session.json                 the target, the checks that were selected, and how many were not
             …                            one folder per experiment
 
 Every run gets an evidence folder of its own, named by its time, and none is ever changed or removed by a later run:
@@ -27,11 +27,15 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from drainproof.errors import UserError
+
+CheckKey = tuple[str, str]
+"""A check: the id of its scenario, and its name in it."""
 
 MARKER = ".drainproof"
 EVIDENCE = "evidence"
@@ -154,32 +158,46 @@ def find_evidence(folder: Path, *, option: str) -> Path:
     raise UserError(f"{option}={folder}: {why}; expected a report folder of drainproof, or one run in its {EVIDENCE}/")
 
 
-def write_session(
-    folder: Path, *, target: dict[str, Any], digest: Mapping[str, str] | None, checks: dict[str, list[str]]
-) -> None:
-    """Saves what was selected: the names of the checks by scenario id; and what the target is known by."""
+@dataclass(frozen=True, kw_only=True)
+class SavedSession:
+    """What was selected in a run, and of what."""
+
+    checks: Mapping[str, Sequence[str]]
+    """By scenario id, the names of its checks."""
+    deselected: int = 0
+    """How many checks the selection left out."""
+    repeat: int = 1
+    """How often each scenario was run."""
+    digest: Mapping[str, str] | None = None
+    """What the target is known by; None where that was not saved."""
+
+    @property
+    def keys(self) -> frozenset[CheckKey]:
+        """All checks that were selected."""
+        return frozenset((scenario, name) for scenario, names in self.checks.items() for name in names)
+
+
+def write_session(folder: Path, saved: SavedSession, *, target: dict[str, Any]) -> None:
+    """Saves what was selected."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"format": FORMAT, "target": target, "digest": digest, "checks": checks}, indent=1)
+    text = json.dumps({"format": FORMAT, "target": target, **asdict(saved)}, indent=1)
     (folder / SESSION).write_text(text + "\n", encoding="utf-8")
 
 
-def read_digest(folder: Path) -> Mapping[str, str] | None:
-    """What the target of saved evidence is known by; None where that was not saved."""
-    try:
-        found = json.loads((folder / SESSION).read_text(encoding="utf-8"))["digest"]
-        return None if found is None else {"sha256": str(found["sha256"]), "of": str(found["of"])}
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def read_session(folder: Path, *, option: str) -> dict[str, list[str]]:
-    """The names of the checks by scenario id. Raises UserError for a damaged file."""
+def read_session(folder: Path, *, option: str) -> SavedSession:
+    """What was selected in the run whose evidence is in `folder`. Raises UserError for a damaged file."""
     try:
         content = json.loads((folder / SESSION).read_text(encoding="utf-8"))
         if content["format"] != FORMAT:
             raise UserError(
                 f"{option}={folder}: {SESSION} has format {content['format']!r}, this version reads {FORMAT}"
             )
-        return {str(scenario): [str(name) for name in names] for scenario, names in content["checks"].items()}
+        digest = content.get("digest")
+        return SavedSession(
+            checks={str(scenario): [str(name) for name in names] for scenario, names in content["checks"].items()},
+            deselected=int(content.get("deselected", 0)),
+            repeat=int(content.get("repeat", 1)),
+            digest=None if digest is None else {"sha256": str(digest["sha256"]), "of": str(digest["of"])},
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{option}={folder}: {SESSION} cannot be read: {error}") from error

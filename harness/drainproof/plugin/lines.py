@@ -14,6 +14,7 @@ A red verdict whose reason does not fit beside its requirements has it below, on
 
 from __future__ import annotations
 
+import itertools
 import sys
 import textwrap
 import time
@@ -22,7 +23,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 import pytest
 
 from drainproof.plugin.naming import CHECK, SCENARIO, Scenario
-from drainproof.plugin.outcomes import STATUS, outcome_of, verdict_of
+from drainproof.plugin.outcomes import KNOWN, STATUS, status_of, verdict_of
 from drainproof.plugin.run import Run, silent
 from drainproof.text import Line, flat, shortened
 from drainproof.verdict import RED, Outcome, Verdict
@@ -128,10 +129,10 @@ class LiveOutput:
         self, report: pytest.TestReport
     ) -> tuple[str, str, str | tuple[str, Mapping[str, bool]]] | None:
         """Category, letter and word of a verdict."""
-        outcome = outcome_of(report)
-        if outcome is None:
+        verdict = verdict_of(report)
+        if verdict is None:
             return None
-        category, letter, word, colour = STATUS[outcome]
+        category, letter, word, colour = status_of(verdict)
         if self._screen is not None:
             return category, "", ""
         return category, letter, (word, {colour: True})
@@ -199,19 +200,21 @@ def scenario_lines(scenario: Scenario, verdicts: Sequence[Verdict], *, seconds: 
     else:
         lines.append(Line(first))
         lines += [Line(indent + shortened(f"✓ {passed}", beside))] if passed else []
-    for outcome in ORDER:
+    for outcome, known in itertools.product(ORDER, (False, True)):
         by_summary: dict[str, list[str]] = {}
         for verdict in verdicts:
-            if verdict.verdict == outcome:
+            if verdict.verdict == outcome and (verdict.known is not None) == known:
                 by_summary.setdefault(verdict.summary, []).append(verdict.requirement)
+        loud = outcome in RED and not known
+        colour = KNOWN[3] if known else STATUS[outcome][3]
         for summary, ids in by_summary.items():
-            word = STATUS[outcome][2] if outcome in RED else outcome
+            word = STATUS[outcome][2] if loud else f"known {outcome}" if known else outcome
             text = f"{word} {compact(ids)}  {summary}"
-            if outcome in RED and len(flat(text)) > beside:
+            if loud and len(flat(text)) > beside:
                 told = [shortened(f"{word} {compact(ids)}", beside), *reason(summary, beside)]
             else:
                 told = [shortened(text, beside)]
-            lines += [Line(indent + part, STATUS[outcome][3]) for part in told]
+            lines += [Line(indent + part, colour) for part in told]
     return lines
 
 

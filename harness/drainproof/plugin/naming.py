@@ -6,7 +6,7 @@ import inspect
 import re
 import shlex
 import string
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,16 @@ import pytest
 
 from drainproof.plugin.packages import ScenarioPackage
 from drainproof.requirement import Requirement
+from drainproof.verdict import repeated, without_repetition
 
 REQUIREMENT = "drainproof_requirement"
 """The attribute by which `drainproof.scenario.requirement` marks a check."""
 
 LAUNCHED = "drainproof_launched"
 """The attribute by which `drainproof.scenario.launched` says in which launch modes a scenario or check makes sense."""
+
+REPEATED = "experiment"
+"""The fixture that is parametrised by the number of the repetition: what depends on it is set up once for each."""
 
 RECIPIENTS = {
     "main": "the main process",
@@ -37,12 +41,19 @@ class Scenario:
     """One situation that a target is brought into: a test class with one set of parameters."""
 
     id: str
-    """Stable: module, class and parameters, such as `drain.TestStopUnderLoad[SIGTERM-main-1w]`."""
+    """Stable: module, class and parameters, such as `drain.TestStopUnderLoad[SIGTERM-main-1w]`.
+
+    Where scenarios are repeated, each run is one of its own: `drain.TestStopUnderLoad[SIGTERM-main-1w-r2]`.
+    """
+    situation: str
+    """The id without the number of the repetition."""
     family: str
     """The module's own name, such as `drain`."""
     title: str
     repeat: str
     """The command that runs just this scenario again."""
+    repetition: int = 0
+    """The number of this run of it, from 1 on, where each scenario is repeated."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +87,8 @@ def split_parameters(item: pytest.Item) -> tuple[dict[str, str], dict[str, str]]
     shared: dict[str, str] = {}
     own: dict[str, str] = {}
     for name, value in callspec.params.items():
+        if name == REPEATED:
+            continue
         scope = getattr(scopes.get(name), "value", "class")
         (own if scope == "function" else shared)[name] = _parameter(name, value, callspec.indices.get(name, 0))
     return shared, own
@@ -90,6 +103,19 @@ def _parameter(name: str, value: object, index: int) -> str:
 
 
 def scenario_id(item: pytest.Item, packages: Sequence[ScenarioPackage]) -> str:
+    """The id of the scenario, and of the one run of it where each is repeated."""
+    number = repetition(item)
+    situation = situation_id(item, packages)
+    return repeated(situation, number) if number else situation
+
+
+def repetition(item: pytest.Item) -> int:
+    """The number of the run of its scenario that a test belongs to, from 1 on; 0 where each runs once."""
+    callspec = getattr(item, "callspec", None)
+    return 0 if callspec is None else int(callspec.params.get(REPEATED, 0))
+
+
+def situation_id(item: pytest.Item, packages: Sequence[ScenarioPackage]) -> str:
     """Module, class and parameters. Modules outside the scenario packages are named by their path."""
     node = getattr(item, "cls", None)
     name = getattr(item, "originalname", item.name) if node is None else node.__qualname__
@@ -104,6 +130,13 @@ def module_name(item: pytest.Item, packages: Sequence[ScenarioPackage]) -> str:
         if dotted.startswith(package.module + "."):
             return package.prefix + dotted[len(package.module) + 1 :]
     return dotted
+
+
+def without_repetitions(checks: Iterable[tuple[str, str]], repeat: int) -> Iterator[tuple[str, str]]:
+    """Scenario and name of each check, where each scenario runs `repeat` times, without the number of its run."""
+    for scenario, check in checks:
+        number = re.search(r"[-\[]r([1-9]\d*)\]$", scenario) if repeat > 1 else None
+        yield without_repetition(scenario, int(number[1]) if number else 0), check
 
 
 def check_name(item: pytest.Item) -> str:
@@ -156,14 +189,24 @@ def keyword(identity: str) -> str:
     return UNSELECTABLE.sub("_", identity)
 
 
-def selection(identity: str, everything: Iterable[str]) -> str:
-    """An expression for `-k` that selects the scenario and no other one among `everything`.
+class Selections:
+    """Expressions for `-k` that select one scenario and no other one among all.
 
-    `-k` looks for parts of names, whatever their case: another id that holds this one has to be excluded.
+    `-k` looks for parts of names, whatever their case: another id that holds this one has to be excluded. Repeated
+    scenarios are thousands: most ids are in no other one, and that is found out in one search through all of them.
     """
-    mine = keyword(identity)
-    others = {keyword(other) for other in everything if other != identity}
-    return " and not ".join([mine, *sorted(other for other in others if mine.lower() in other.lower())])
+
+    def __init__(self, everything: Iterable[str]) -> None:
+        self._keywords = sorted({keyword(identity) for identity in everything})
+        self._text = "\n".join(self._keywords).lower()
+
+    def only(self, identity: str) -> str:
+        """The expression for the scenario of this id."""
+        mine = keyword(identity)
+        if self._text.count(mine.lower()) == 1:
+            return mine
+        others = (other for other in self._keywords if other != mine and mine.lower() in other.lower())
+        return " and not ".join([mine, *others])
 
 
 def repeat_command(config: pytest.Config, *, options: Sequence[str], expression: str) -> str:
@@ -178,23 +221,31 @@ def name_all(
     packages: Sequence[ScenarioPackage],
     requirement: Callable[[str], Requirement],
     repeat: Callable[[str], str],
+    saved: bool,
 ) -> None:
     """Puts its `Scenario` (and `Check`) into the stash of each test that belongs to one; `-k` then knows their ids.
 
-    `requirement` looks an id up; `repeat` makes a command from an expression for `-k`.
+    `requirement` looks an id up; `repeat` makes a command from an expression for `-k`. With `saved` evidence, that
+    command judges the same run of the scenario again; otherwise it runs the scenario once more.
     """
     ours = {item: scenario_id(item, packages) for item in items if is_scenario_test(item)}
+    situations = {item: situation_id(item, packages) for item in ours}
+    again = ours if saved else situations
+    selections = Selections(again.values())
     scenarios: dict[str, Scenario] = {}
     for item, identity in ours.items():
         if identity not in scenarios:
+            number = repetition(item)
             scenarios[identity] = Scenario(
                 id=identity,
+                situation=situations[item],
                 family=Path(item.path).stem,
-                title=title(item),
-                repeat=repeat(selection(identity, ours.values())),
+                title=title(item) + (f", run {number}" if number else ""),
+                repeat=repeat(selections.only(again[item])),
+                repetition=number,
             )
         item.stash[SCENARIO] = scenarios[identity]
-        item.extra_keyword_matches.add(keyword(identity))
+        item.extra_keyword_matches.update({keyword(identity), keyword(situations[item])})
         marked = getattr(getattr(item, "function", None), REQUIREMENT, None)
         if marked is not None:
             check = Check(scenario=scenarios[identity], requirement=requirement(marked), name=check_name(item))

@@ -74,7 +74,30 @@ LAUNCH = Option(
     metavar="MODE",
     help="Launch the target as a process, in a container, or as a systemd unit (emulated), as its manifest declares.",
 )
-OPTIONS = (TARGET, EVIDENCE, REPORT_DIR, LAUNCH)
+GATE = Option(
+    name="gate",
+    metavar="RULE",
+    help="What makes the run fail: must (anything red), must+should (notes as well), or no-regression:BASELINE (what "
+    "is worse than in this results.json or report folder).",
+)
+KNOWN_FAILURES = Option(
+    name="known-failures",
+    metavar="FILE",
+    help="Failures that this TOML file declares as known stay failures, and do not make the run fail.",
+)
+RERUN_FAILED = Option(
+    name="rerun-failed",
+    metavar="DIR",
+    help="Run only the checks that were red in this results.json or report folder.",
+)
+REPEAT = Option(
+    name="repeat",
+    metavar="N",
+    help="Run each scenario N times, and say how sure the result is.",
+)
+OPTIONS = (TARGET, EVIDENCE, REPORT_DIR, LAUNCH, GATE, KNOWN_FAILURES, RERUN_FAILED, REPEAT)
+
+MOST_REPETITIONS = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +109,12 @@ class Wanted:
     report_folder: Path
     launch: str | None
     """The launch mode that was asked for."""
+    gate: str | None
+    """The rule of the gate, as the user wrote it; so are the next two."""
+    known_failures: str | None
+    rerun_failed: str | None
+    repeat: int
+    """How often each scenario runs."""
     options: tuple[str, ...]
     """The options that say what is judged, as they are written in this run."""
     given: str
@@ -173,6 +202,7 @@ def wanted(config: pytest.Config) -> Wanted | None:
     """What the options ask for; None in a run that has nothing to do with drainproof. Raises UsageError."""
     target, evidence = config.getoption(TARGET.dest), config.getoption(EVIDENCE.dest)
     if target is None and evidence is None:
+        _refuse_without_target(config)
         return None
     if target is not None and evidence is not None:
         raise pytest.UsageError(
@@ -194,6 +224,10 @@ def wanted(config: pytest.Config) -> Wanted | None:
         evidence=None if evidence is None else here / evidence,
         report_folder=here / (config.getoption(REPORT_DIR.dest) or DEFAULT_REPORT_FOLDER),
         launch=launch,
+        gate=config.getoption(GATE.dest),
+        known_failures=config.getoption(KNOWN_FAILURES.dest),
+        rerun_failed=config.getoption(RERUN_FAILED.dest),
+        repeat=_repetitions(config, evidence),
         options=(
             f"{name_of(config, option)}={given}",
             *([] if launch is None else [f"{name_of(config, LAUNCH)}={launch}"]),
@@ -202,6 +236,36 @@ def wanted(config: pytest.Config) -> Wanted | None:
         name=name_of(config, option),
         scenarios_only=config.stash.get(SCENARIOS_ONLY, False),
     )
+
+
+def _refuse_without_target(config: pytest.Config) -> None:
+    """Raises UsageError where somebody asks for a gate, and for nothing that could be judged.
+
+    Only on the command line: in a configuration file or PYTEST_ADDOPTS, an option is there for other runs as well.
+    """
+    names = {name_of(config, option) for option in (GATE, KNOWN_FAILURES, RERUN_FAILED, REPEAT)}
+    for argument in map(str, config.invocation_params.args):
+        if argument.partition("=")[0] in names:
+            raise pytest.UsageError(
+                f"{argument} is about a server: add {TARGET.short}=FOLDER, or {EVIDENCE.short}=DIR, whose evidence is "
+                "judged again. Without one of them nothing is judged."
+            )
+
+
+def _repetitions(config: pytest.Config, evidence: str | None) -> int:
+    """How often each scenario runs; saved evidence says itself how often it did. Raises UsageError."""
+    given = config.getoption(REPEAT.dest)
+    if given is None:
+        return 1
+    name = name_of(config, REPEAT)
+    if evidence is not None:
+        raise pytest.UsageError(
+            f"{name} has no meaning with {name_of(config, EVIDENCE)}: what was run is judged again, as often as it was "
+            "run. Leave it out."
+        )
+    if not (given.isascii() and given.isdigit() and 1 <= int(given) <= MOST_REPETITIONS):
+        raise pytest.UsageError(f"{name}={given}: expected a number from 1 to {MOST_REPETITIONS}")
+    return int(given)
 
 
 def name_of(config: pytest.Config, option: Option) -> str:

@@ -20,7 +20,7 @@ import inspect
 import os
 import textwrap
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,9 @@ STATUS: dict[Outcome, tuple[str, str, str, str]] = {
     "error": ("error", "E", "ERROR", "red"),
 }
 """For each verdict: the category that pytest counts, the letter, the word, the colour."""
+
+KNOWN = ("known", "k", "KNOWN", "yellow")
+"""The same for a failure that is declared as known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +114,7 @@ class Outcomes:
         folder = self._run.experiment_folders.get(check.scenario.id)
         details = [json_value(judged.details), facts.details_text]
         spent = item.stash.get(SPENT, 0.0)
-        return Verdict(
+        verdict = Verdict(
             requirement=check.requirement.id,
             level=check.requirement.level,
             rule=check.requirement.rule,
@@ -125,7 +128,10 @@ class Outcomes:
             repeat=check.scenario.repeat,
             duration=round(spent, 3),
             details="\n".join(text for text in details if text),
+            repetition=check.scenario.repetition,
         )
+        known = self._run.asked.known
+        return verdict if known is None else replace(verdict, known=known.about(verdict))
 
     def _emulation(self) -> dict[str, Fact]:
         """What every verdict says where the launch itself is emulated."""
@@ -259,7 +265,7 @@ def dress(report: pytest.TestReport, verdict: Verdict) -> None:
     outcome = verdict.verdict
     report.drainproof_verdict = verdict.to_json()  # type: ignore[attr-defined]  # reports take any attribute
     vars(report).pop("wasxfail", None)  # a mark cannot make a broken promise expected
-    if outcome in ("pass", "note"):
+    if outcome in ("pass", "note") or verdict.known is not None:
         report.outcome, report.longrepr = "passed", None
     elif outcome == "unsupported":
         fspath, line, _ = report.location
@@ -274,6 +280,11 @@ def verdict_of(report: object) -> Verdict | None:
     """The verdict that a report carries."""
     content: dict[str, Any] | None = getattr(report, "drainproof_verdict", None)
     return None if content is None else Verdict.from_json(content)
+
+
+def status_of(verdict: Verdict) -> tuple[str, str, str, str]:
+    """Category, letter, word and colour of a verdict."""
+    return STATUS[verdict.verdict] if verdict.known is None else KNOWN
 
 
 def outcome_of(report: object) -> Outcome | None:

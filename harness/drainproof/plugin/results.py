@@ -13,13 +13,17 @@ from typing import Any
 import pytest
 
 import drainproof
-from drainproof.plugin import folders
+from drainproof import gate
+from drainproof.plugin import census, folders
 from drainproof.plugin.naming import CHECK, SCENARIO
 from drainproof.plugin.outcomes import verdict_of
 from drainproof.plugin.run import Run
 from drainproof.requirement import SPECIFICATION
-from drainproof.text import json_value
-from drainproof.verdict import Results, Verdict, judged_nothing
+from drainproof.text import json_value, printable
+from drainproof.verdict import Gate, Results, Stale, Verdict, judged_nothing
+
+SELECTION = "drainproof_selection"
+"""The key under which the first worker of pytest-xdist says what became of the selection."""
 
 SHARE, CREDIT = 0.03, 1.0
 """The share of a session's time, and the seconds on top, that may be spent on writing reports before its end."""
@@ -37,6 +41,10 @@ class ResultsKeeper:
         self._active = False
         self._ended = False
         self._lost_worker = False
+        self._failed_besides: list[str] = []
+        """What failed and is no verdict: tests that are no checks, clean-ups, modules that cannot be imported."""
+        self._gate: Gate | None = None
+        self._stale: tuple[Stale, ...] = ()
         self._spent = 0.0
         self._versions: dict[str, Any] = {}
         self.problem = ""
@@ -65,6 +73,9 @@ class ResultsKeeper:
             aborted=self._lost_worker or not self._ended,
             command=shlex.join(["pytest", *(run.redactor.text(str(a)) for a in run.config.invocation_params.args)]),
             specification=SPECIFICATION,
+            deselected=run.deselected,
+            gate=self._gate,
+            stale=self._stale,
         )
         return run.redactor.results(found)
 
@@ -89,11 +100,22 @@ class ResultsKeeper:
         if verdict is None and report.failed and report.when not in ("setup", "call", "teardown"):
             verdict = _of_crashed_worker(report)
         if verdict is None:
+            if report.failed:
+                self._fails_besides(report.nodeid)
             return
         self._verdicts[verdict.scenario, verdict.check] = verdict
         self._run.config.hook.pytest_drainproof_verdict(verdict=verdict)
         if getattr(report, "node", None) is not None:
             self.scenario_ended()  # from a worker: scenarios end there, here only their verdicts arrive
+
+    def _fails_besides(self, nodeid: str) -> None:
+        if nodeid not in self._failed_besides:
+            self._failed_besides.append(nodeid)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Notes what could not be collected: with --continue-on-collection-errors, the rest is judged without it."""
+        if report.failed:
+            self._fails_besides(report.nodeid)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(
@@ -107,9 +129,13 @@ class ResultsKeeper:
         return result
 
     @pytest.hookimpl(optionalhook=True)
-    def pytest_testnodedown(self, error: object) -> None:
+    def pytest_testnodedown(self, node: Any, error: object) -> None:
         """A worker of pytest-xdist that dies takes tests with it that are not run any more."""
         self._lost_worker = self._lost_worker or error is not None
+        told = getattr(node, "workeroutput", {}).get(SELECTION)
+        if told is not None:
+            self._run.deselected = told["deselected"]
+            self._run.notices += told["notices"]
 
     @property
     def judged_nothing(self) -> bool:
@@ -123,18 +149,31 @@ class ResultsKeeper:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Writes the last reports; a report that cannot be written makes the session fail."""
+        """Says whether the gate is open, writes the last reports, and sets the exit status."""
         if not self._active:
             return
         if self._run.archive is not None:
             self._versions = self._versions or json_value(getattr(self._run.archive, "versions", {}))
+        asked = self._run.asked
+        self._stale = () if asked.known is None else asked.known.stale(self.results())
+        self._gate = None if asked.rule is None else self._judge(asked.rule)
         self._write()
-        if session.exitstatus != pytest.ExitCode.OK:
-            return
+        session.exitstatus = self._exit_status(session.exitstatus)
+
+    def _judge(self, rule: gate.Rule) -> Gate:
+        return gate.judge(rule, self.results(), failed_besides=[printable(test) for test in self._failed_besides])
+
+    def _exit_status(self, status: int) -> int:
+        """The exit status, given pytest's own: a gate decides in place of pytest, but never over what ended the run."""
+        if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+            return status
         if self.problem:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        elif self._verdicts and self.judged_nothing:
-            session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
+            return pytest.ExitCode.TESTS_FAILED
+        if self._verdicts and self.judged_nothing and status == pytest.ExitCode.OK:
+            return pytest.ExitCode.NO_TESTS_COLLECTED
+        if self._gate is not None:
+            return pytest.ExitCode.OK if self._gate.passed else pytest.ExitCode.TESTS_FAILED
+        return status
 
     def _write(self) -> None:
         began = time.monotonic()
@@ -167,7 +206,7 @@ def _of_crashed_worker(report: pytest.TestReport) -> Verdict:
 
 
 class SessionFile:
-    """Saves which checks were selected, for judging again: in the first worker, or in the only process."""
+    """Counts and saves which checks were selected, for judging again: in the first worker, or in the only process."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -175,7 +214,15 @@ class SessionFile:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Writes session.json. A disk that is full by now is a UsageError."""
         run = self._run
-        if run.archive is not None or run.only_collects or _worker(run) not in ("", "gw0"):
+        if run.only_collects or _worker(run) not in ("", "gw0"):
+            return
+        found = census.take(session, run)
+        run.deselected = found.left_out
+        run.notices += found.notices
+        if run.in_worker:
+            output = getattr(run.config, "workeroutput")  # noqa: B009 - xdist sets it
+            output[SELECTION] = {"deselected": run.deselected, "notices": run.notices}
+        if run.archive is not None:
             return
         checks: dict[str, list[str]] = {}
         for item in session.items:
@@ -185,8 +232,14 @@ class SessionFile:
         if not checks:
             return
         try:
+            saved = folders.SavedSession(
+                checks=checks,
+                deselected=run.deselected,
+                repeat=run.repeat,
+                digest=None if run.digest is None else dict(run.digest),
+            )
             described = json_value(run.redactor.json(run.target.to_json()))
-            folders.write_session(run.evidence_folder, target=described, digest=run.digest, checks=checks)
+            folders.write_session(run.evidence_folder, saved, target=described)
         except OSError as error:
             raise pytest.UsageError(f"cannot write evidence to {run.evidence_folder}: {error.strerror}") from error
 

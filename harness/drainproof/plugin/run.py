@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
+from drainproof.plugin.asked import Asked
+from drainproof.plugin.folders import SavedSession
 from drainproof.plugin.naming import Scenario
 from drainproof.plugin.options import Wanted
 from drainproof.plugin.packages import ScenarioPackage
@@ -59,8 +61,12 @@ class Run:
     """Where the evidence of this run belongs, or lies."""
     archive: Archive | None
     """The saved evidence; None in a run against the real target."""
-    saved_checks: dict[str, list[str]] = field(default_factory=dict)
-    """By scenario id, the checks that the saved run had."""
+    saved: SavedSession | None = None
+    """What the saved run had selected; None in a run against the real target."""
+    asked: Asked = field(default_factory=Asked)
+    """What is asked of the run beyond its target."""
+    deselected: int = 0
+    """How many checks the selection left out; known when the tests are collected."""
     progress: Callable[[str], None] = silent
     """Takes the phases of the experiment that runs."""
     scenario: Scenario | None = None
@@ -73,6 +79,8 @@ class Run:
     """See `digest`; of a target that is started from its folder, as it was when the run began."""
     problems: list[str] = field(default_factory=list)
     """What went wrong apart from the checks; a session with problems fails."""
+    notices: list[str] = field(default_factory=list)
+    """What the user has to know besides, told at the end."""
     laboratory: Laboratory | None = None
     """Made when the first experiment needs it."""
 
@@ -104,6 +112,11 @@ class Run:
                 progress=self.tell,
             )
         return self.laboratory
+
+    @property
+    def repeat(self) -> int:
+        """How often each scenario runs, or was run."""
+        return self.wanted.repeat if self.saved is None else self.saved.repeat
 
     @property
     def in_worker(self) -> bool:

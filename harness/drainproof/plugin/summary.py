@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from drainproof.plugin.outcomes import outcome_of
+from drainproof.plugin.outcomes import outcome_of, verdict_of
 from drainproof.plugin.results import ResultsKeeper
 from drainproof.plugin.run import Run
 from drainproof.text import Line, printable
@@ -26,9 +26,9 @@ class Summary:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Makes pytest's last line red for every red verdict: it knows of `failed` and `error` alone."""
-        outcome = outcome_of(report)
+        verdict = verdict_of(report)
         reporter = self._run.config.pluginmanager.get_plugin("terminalreporter")
-        if reporter is not None and outcome in RED:
+        if reporter is not None and verdict is not None and verdict.verdict in RED and verdict.known is None:
             reporter.stats.setdefault("failed", [])
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -51,7 +51,7 @@ class Summary:
         run = self._run
         width = run.config.get_terminal_writer().fullwidth
         results = self._keeper.results()
-        if results.verdicts and not run.config.option.no_summary:
+        if (results.verdicts or results.gate is not None) and not run.config.option.no_summary:
             reporter.write_sep("=", f"drainproof: {run.target.name}", bold=True)
             folder = shown(run.wanted.report_folder, run.config.invocation_params.dir)
             lines: Sequence[Sequence[Line | str]] = run.config.hook.pytest_drainproof_summary(
@@ -60,6 +60,8 @@ class Summary:
             for line in (line for of_one_report in reversed(lines) for line in of_one_report):
                 text, style = (line, "") if isinstance(line, str) else line
                 reporter.line(text, **dict.fromkeys(style.split(), True))
+        for notice in run.notices:
+            reporter.line(f"WARNING: {printable(notice)}", yellow=True)
         for problem in filter(None, [self._keeper.problem, *run.problems]):
             reporter.line(f"ERROR: {for_terminal(printable(run.redactor.text(problem)))}", red=True, bold=True)
 

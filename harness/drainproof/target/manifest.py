@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,12 +16,10 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from drainproof.errors import ManifestError
-from drainproof.hidden import REDACTED
 from drainproof.load.answer import GRPC_CODES
 from drainproof.load.plan import Expectation, Request
 from drainproof.nearest import did_you_mean, nearest
 from drainproof.redaction import Secrets
-from drainproof.secret_names import names_a_secret
 from drainproof.target.container_spec import ContainerSpec
 from drainproof.target.description import (
     FatalError,
@@ -55,11 +51,7 @@ from drainproof.target.pod import Pod
 from drainproof.target.supervision import Describe, Restart, Workers
 from drainproof.target.systemd_spec import SystemdSpec
 from drainproof.target.windows import WindowsView
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from drainproof.toml_file import read_toml
 
 FILE = "drainproof.toml"
 PYPROJECT = "pyproject.toml"
@@ -91,7 +83,7 @@ def load_target(path: Path, *, launch: str | None = None) -> Target:
     path = Path(path)
     try:
         file = _find(path)
-        document = _read(file)
+        document = read_toml(file, error=ManifestError)
         table, prefix = _manifest_table(document, file)
         manifest = _validate(table, file=file, prefix=prefix)
         return _resolve(manifest, file, mode=_mode(manifest, launch, file), prefix=prefix)
@@ -114,7 +106,7 @@ def _find(path: Path) -> Path:
     folder = path.resolve()
     if (folder / FILE).is_file():
         return folder / FILE
-    if (folder / PYPROJECT).is_file() and _has_table(_read(folder / PYPROJECT)):
+    if (folder / PYPROJECT).is_file() and _has_table(read_toml(folder / PYPROJECT, error=ManifestError)):
         return folder / PYPROJECT
     raise ManifestError(
         f"{path}: there is no {FILE} in this folder, and no [tool.drainproof] in a {PYPROJECT}."
@@ -131,33 +123,6 @@ def _similar(path: Path) -> str:
         return ""
     found = nearest(path.name, neighbours)
     return "" if found is None or found in (PYPROJECT, path.name) else f" Did you mean {path.parent / found}?"
-
-
-def _read(file: Path) -> dict[str, Any]:
-    """The TOML document in `file`."""
-    content = file.read_bytes()
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ManifestError(f"{file}, line {line}: not UTF-8 (byte 0x{content[error.start]:02x})") from error
-    try:
-        return tomllib.loads(text)
-    except ValueError as error:  # TOMLDecodeError is one; so is an integer of too many digits
-        raise ManifestError(_syntax(file, text, str(error))) from error
-
-
-def _syntax(file: Path, text: str, message: str) -> str:
-    """A syntax error with the line it is in."""
-    place = re.search(r" \(at line (\d+), column (\d+)\)$", message)
-    if place is None:
-        return f"{file}: not valid TOML: {message}"
-    line, column = int(place[1]), int(place[2])
-    lines = text.split("\n")
-    shown = lines[line - 1].strip() if line <= len(lines) else ""
-    key, equals, _ = shown.partition("=")
-    shown = f"{key}{equals} {REDACTED}" if equals and names_a_secret(key) else shown
-    return f"{file}, line {line}, column {column}: not valid TOML: {message[: place.start()]}\n  {shown}".rstrip()
 
 
 def _has_table(document: Mapping[str, Any]) -> bool:
