@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.real.runs import SERVERS, Run, judge, run
+from tests.real.runs import SERVERS, Run, judge, keep, run
 from tests.reference_servers.truths import truths
 
 pytestmark = pytest.mark.real
@@ -106,7 +106,9 @@ def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
     def one(release: str) -> Run:
         subprocess.run([str(KSERVE / "environment"), release], check=True, stdout=subprocess.DEVNULL)
-        return run(KSERVE / release, report=folder / release, arguments=("-k", SELECTED[release]))
+        done = run(KSERVE / release, report=folder / release, arguments=("-k", SELECTED[release]))
+        keep(done, name=f"kserve-{release}")
+        return done
 
     pool = ThreadPoolExecutor(SIDE_BY_SIDE)
     yield {release: pool.submit(one, release) for release in TRUTHS if release in wanted}

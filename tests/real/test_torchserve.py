@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.real.runs import SERVERS, Run, judge, run
+from tests.real.runs import SERVERS, Run, judge, keep, run
 from tests.reference_servers.truths import truths
 
 pytestmark = pytest.mark.real
@@ -82,8 +82,10 @@ def runs(
         subprocess.run([str(TORCHSERVE / "environment"), release], check=True, stdout=subprocess.DEVNULL)
         selected = SELECTED + (SLOW if release in (RELEASES[0], RELEASES[-1]) else "")
         here, report = TORCHSERVE / release, folder / release
+        with_retry = run(here, report=report, arguments=("-k", selected))
+        keep(with_retry, name=f"torchserve-{release}")
         return (
-            run(here, report=report, arguments=("-k", selected)),
+            with_retry,
             run(
                 here / "no-retry.toml", report=folder / f"{release}-no-retry", arguments=("-k", SELECTED_WITHOUT_RETRY)
             ),
