@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from drainproof.saved import FILE
 from drainproof.text import Line
 from drainproof.verdict import Results
 from drainproof.workflow_commands import for_terminal, in_github_actions
@@ -18,11 +19,11 @@ from drainproof_reports import badge, certificate, junit, markdown, results_json
 
 def pytest_drainproof_report(results: Results, folder: Path) -> None:
     """Writes all reports; `statement.json` and `certificate.html` at the end of a run only."""
-    results_json.write(results, folder / results_json.FILE)
+    results_json.write(results, folder / FILE)
     junit.write(results, folder / junit.FILE)
     markdown.write(results, folder / markdown.FILE)
     badge.write(results, folder / badge.FILE)
-    statement.write(results, folder / statement.FILE, results_json=folder / results_json.FILE)
+    statement.write(results, folder / statement.FILE, results_json=folder / FILE)
     if certificate.is_due(results):
         certificate.write(results, folder)
 

@@ -7,15 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from drainproof.saved import FORMAT
 from drainproof.text import json_value
 from drainproof.verdict import OUTCOMES, Results
 
 from drainproof_reports import files, pods, repetitions
 
-FILE = "results.json"
 SCHEMA = Path(__file__).with_name("results.schema.json")
-FORMAT = 1
-"""Grows when something is taken away or changes its meaning; new keys do not change it."""
 
 
 def document(results: Results) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from drainproof import errors
-from drainproof.plugin.packages import ScenarioPackage
+from drainproof.installed import ScenarioPackage
 
 PACKAGE = "standin_scenarios"
 

@@ -1,4 +1,4 @@
-"""Evidence: what one experiment left behind, read-only. Nothing here touches the world beyond reading its folder."""
+"""Evidence: what one experiment left behind, read-only, and the digests of it. Nothing here looks beyond its folder."""
 
 from drainproof.evidence.bundle import Evidence
 from drainproof.evidence.requests import Fate, Judged, RequestSet

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from drainproof import installed
 from drainproof.errors import DrainproofError, UserError
 from drainproof.plugin import asked, collection, fixtures, folders, options, packages
 from drainproof.plugin.lines import LiveOutput
@@ -41,7 +42,7 @@ def activate(config: pytest.Config, wanted: Wanted) -> None:
     config.pluginmanager.register(defaults, "drainproof-defaults")
     try:
         run = _open(config, wanted)
-        reports = packages.report_plugins()
+        reports = installed.report_plugins()
         arguments = _arguments(run)
     except DrainproofError as error:
         raise pytest.UsageError(str(error)) from error
@@ -163,7 +164,6 @@ def _register(config: pytest.Config, run: Run, reports: list[tuple[str, object]]
     manager.register(SessionFile(run), "drainproof-session-file")
     manager.register(Outcomes(run), "drainproof-outcomes")
     manager.register(LiveOutput(run), "drainproof-live-output")
-    manager.register(Frame(run), "drainproof-frame")
     if not run.in_worker:
         manager.register(Preflight(run), "drainproof-preflight")
         manager.register(Termination(run), "drainproof-termination")
@@ -173,6 +173,7 @@ def _register(config: pytest.Config, run: Run, reports: list[tuple[str, object]]
         manager.register(keeper, "drainproof-results")
         manager.register(Summary(run, keeper), "drainproof-summary")
         manager.register(AfterErrors(), "drainproof-after-errors")
+    manager.register(Frame(run), "drainproof-frame")
 
 
 class Defaults:
@@ -214,8 +215,12 @@ class Frame:
         rerun = self._run.asked.rerun
         node.workerinput[asked.RERUN] = None if rerun is None else [list(key) for key in sorted(rerun)]
 
+    @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Ends the laboratory. If that fails, the session fails, and still shows its results."""
+        """Ends the laboratory. If that fails, the session fails, and still shows its results.
+
+        It comes before the results are closed, being registered last: what the laboratory writes is evidence too.
+        """
         laboratory, self._run.laboratory = self._run.laboratory, None
         if laboratory is None:
             return

@@ -17,9 +17,9 @@ import pytest
 
 from drainproof import requirement
 from drainproof.errors import UserError
+from drainproof.installed import ScenarioPackage
 from drainproof.plugin import naming
 from drainproof.plugin.collectors import ClassCollector, ModuleCollector, PackageCollector, package_collector
-from drainproof.plugin.packages import ScenarioPackage
 from drainproof.plugin.run import Run
 from drainproof.target.description import Target
 

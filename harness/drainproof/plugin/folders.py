@@ -6,7 +6,8 @@
         results.json, junit.xml,         of the newest run; the last one only when it is over
         certificate.html
         evidence/2026-11-20_15-40-11/    one folder per run; `--evidence` takes it (or the report folder: its newest)
-            session.json                 the target, the checks that were selected, and how many were not
+            session.json                 the target, the checks that were selected and of which packages, how many were not
+            digests.json                 the SHA-256 of each other file; written when the session ends
             …                            one folder per experiment
 
 Every run gets an evidence folder of its own, named by its time, and none is ever changed or removed by a later run:
@@ -98,6 +99,18 @@ class ReportFolder:
         if self._lock < 0:
             self.begin()
 
+    def prepare_again(self) -> None:
+        """Takes a folder that a run has written, and keeps its reports. Raises UserError.
+
+        A copy of it may have lost the hidden file that says that it is ours (artifacts of CI systems do).
+        """
+        try:
+            if not (self._folder / MARKER).exists():
+                (self._folder / MARKER).write_text(MARKER_TEXT)
+        except OSError as error:
+            raise self._error(f"cannot be written: {error.strerror}") from error
+        self._take()
+
     def release(self) -> None:
         """Lets the next run have the folder. Idempotent."""
         lock, self._lock = self._lock, -1
@@ -170,6 +183,8 @@ class SavedSession:
     """How often each scenario was run."""
     digest: Mapping[str, str] | None = None
     """What the target is known by; None where that was not saved."""
+    packages: Sequence[Mapping[str, str]] = ()
+    """Name, module and distribution of each package that scenarios were collected from."""
 
     @property
     def keys(self) -> frozenset[CheckKey]:

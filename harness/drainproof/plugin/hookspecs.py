@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from drainproof.plugin.packages import ScenarioPackage
+    from drainproof.installed import ScenarioPackage
     from drainproof.plugin.run import Archive, Laboratory
     from drainproof.target.description import Target
     from drainproof.text import Line

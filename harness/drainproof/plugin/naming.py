@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from drainproof.plugin.packages import ScenarioPackage
+from drainproof.installed import ScenarioPackage
 from drainproof.requirement import Requirement
 from drainproof.verdict import repeated, without_repetition
 

@@ -14,13 +14,15 @@ import pytest
 
 import drainproof
 from drainproof import gate
+from drainproof.errors import UserError
+from drainproof.evidence import digests
 from drainproof.plugin import census, folders
 from drainproof.plugin.naming import CHECK, SCENARIO
-from drainproof.plugin.outcomes import verdict_of
+from drainproof.plugin.outcomes import relative, verdict_of
 from drainproof.plugin.run import Run
 from drainproof.requirement import SPECIFICATION
 from drainproof.text import json_value, printable
-from drainproof.verdict import Gate, Results, Stale, Verdict, judged_nothing
+from drainproof.verdict import Bundle, Gate, Results, Stale, Verdict, judged_nothing
 
 SELECTION = "drainproof_selection"
 """The key under which the first worker of pytest-xdist says what became of the selection."""
@@ -47,6 +49,7 @@ class ResultsKeeper:
         self._stale: tuple[Stale, ...] = ()
         self._spent = 0.0
         self._versions: dict[str, Any] = {}
+        self._bundle: Bundle | None = None
         self.problem = ""
         """Why a report could not be written; empty if they all were."""
 
@@ -76,6 +79,7 @@ class ResultsKeeper:
             deselected=run.deselected,
             gate=self._gate,
             stale=self._stale,
+            bundle=self._bundle,
         )
         return run.redactor.results(found)
 
@@ -149,7 +153,7 @@ class ResultsKeeper:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Says whether the gate is open, writes the last reports, and sets the exit status."""
+        """Says whether the gate is open, closes the evidence, writes the last reports, and sets the exit status."""
         if not self._active:
             return
         if self._run.archive is not None:
@@ -157,7 +161,9 @@ class ResultsKeeper:
         asked = self._run.asked
         self._stale = () if asked.known is None else asked.known.stale(self.results())
         self._gate = None if asked.rule is None else self._judge(asked.rule)
+        unclosed = self._close_evidence()
         self._write()
+        self.problem = unclosed or self.problem
         session.exitstatus = self._exit_status(session.exitstatus)
 
     def _judge(self, rule: gate.Rule) -> Gate:
@@ -174,6 +180,26 @@ class ResultsKeeper:
         if self._gate is not None:
             return pytest.ExitCode.OK if self._gate.passed else pytest.ExitCode.TESTS_FAILED
         return status
+
+    def _close_evidence(self) -> str:
+        """Has the digests of all evidence written, or finds those of saved evidence; gives what is wrong, or nothing.
+
+        Nothing may be written to the evidence folder after that.
+        """
+        run = self._run
+        folder = run.evidence_folder
+        try:
+            if run.archive is None:
+                digest = digests.write(folder, results=self.results())
+            else:
+                digest = digests.of_manifest(folder)
+        except OSError as error:
+            return f"the digests of the evidence in {folder} cannot be written: {error.strerror or error}"
+        except UserError as error:
+            return str(error)
+        if digest is not None:
+            self._bundle = Bundle(folder=relative(folder, run.wanted.report_folder), digests=digest)
+        return ""
 
     def _write(self) -> None:
         began = time.monotonic()
@@ -237,6 +263,7 @@ class SessionFile:
                 deselected=run.deselected,
                 repeat=run.repeat,
                 digest=None if run.digest is None else dict(run.digest),
+                packages=[{"name": p.name, "module": p.module, "distribution": p.distribution} for p in run.packages],
             )
             described = json_value(run.redactor.json(run.target.to_json()))
             folders.write_session(run.evidence_folder, saved, target=described)

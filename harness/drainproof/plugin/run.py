@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
+from drainproof.installed import ScenarioPackage
 from drainproof.plugin.asked import Asked
 from drainproof.plugin.folders import SavedSession
 from drainproof.plugin.naming import Scenario
 from drainproof.plugin.options import Wanted
-from drainproof.plugin.packages import ScenarioPackage
 from drainproof.redaction import Redactor
 from drainproof.target import digest
 from drainproof.target.digest import Digest
