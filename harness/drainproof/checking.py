@@ -73,7 +73,7 @@ class Outcome:
     def summary(self) -> str:
         """One sentence."""
         if self.reproduced:
-            return f"reproduced: all {self.verdicts} verdicts, from evidence that is unchanged"
+            return f"reproduced: each verdict ({self.verdicts}), from evidence that is unchanged"
         return f"not reproduced: {len(self.findings)} finding{'s' if len(self.findings) > 1 else ''}"
 
     def to_json(self) -> dict[str, Any]:
@@ -181,8 +181,8 @@ def _judge(evidence: Path, folder: Path, own: Sequence[Path]) -> Saved:
         f"--drainproof-report-dir={reports}",
     ]
     if own:
-        packages = [str(package.folder) for package in installed.scenario_packages()]
-        command += [*packages, *(str(path.resolve()) for path in own)]
+        # packages by name, which is no path: paths decide where pytest has its root, and that is part of their ids
+        command += [*(package.nodeid for package in installed.scenario_packages()), *map(str, own)]
     unwanted = ("PYTEST_ADDOPTS", "PYTEST_DISABLE_PLUGIN_AUTOLOAD", "PYTHONOPTIMIZE")
     env = {name: value for name, value in os.environ.items() if name not in unwanted}
     done = subprocess.run(
