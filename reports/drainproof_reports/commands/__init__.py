@@ -1,0 +1,1 @@
+"""The commands of `drainproof` that work on results alone."""

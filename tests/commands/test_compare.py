@@ -1,0 +1,120 @@
+"""`drainproof compare`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.commands.front_door import drainproof
+from tests.commands.results import saved, verdict
+
+HOSTILE = "lost | <script>alert(1)</script>\x1b[31m `x` [y](z)\nsecond line"
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    return saved(
+        tmp_path / "old",
+        verdict("DRAIN-1", "fail"),
+        verdict("DRAIN-2", "pass"),
+        verdict("DRAIN-3", "pass"),
+        verdict("EXIT-1", "inconclusive"),
+        verdict("EXIT-2", "pass"),
+    )
+
+
+@pytest.fixture
+def new(tmp_path: Path) -> Path:
+    return saved(
+        tmp_path / "new",
+        verdict("EXIT-2", "pass"),
+        verdict("EXIT-1", "pass"),
+        verdict("DRAIN-2", "fail", summary=HOSTILE),
+        verdict("DRAIN-1", "pass"),
+    )
+
+
+def test_in_words(old: Path, new: Path) -> None:
+    done = drainproof("compare", old, new)
+    assert done.status == 1
+    assert done.out == (
+        "old  sentiment  2026-11-20T15:40:11+00:00  not conforming, 5 verdicts\n"
+        "new  sentiment  2026-11-20T15:40:11+00:00  not conforming, 4 verdicts\n"
+        "\n"
+        "Worse (1)\n"
+        "  DRAIN-2   SIGTERM to the main process  [drain.TestStop[SIGTERM-main-1w] test_drain_2]\n"
+        "            old  pass: DRAIN-2 is pass\n"
+        "            new  fail: lost | <script>alert(1)</script> `x` [y](z) second line\n"
+        "\n"
+        "Not tested any more (1)\n"
+        "  DRAIN-3   SIGTERM to the main process  [drain.TestStop[SIGTERM-main-1w] test_drain_3]\n"
+        "            old  pass: DRAIN-3 is pass\n"
+        "            new  not run\n"
+        "\n"
+        "Better (1)\n"
+        "  DRAIN-1   SIGTERM to the main process  [drain.TestStop[SIGTERM-main-1w] test_drain_1]\n"
+        "            old  fail: DRAIN-1 is fail\n"
+        "            new  pass: DRAIN-1 is pass\n"
+        "\n"
+        "Newly tested (1)\n"
+        "  EXIT-1    SIGTERM to the main process  [drain.TestStop[SIGTERM-main-1w] test_exit_1]\n"
+        "            old  inconclusive: EXIT-1 is inconclusive\n"
+        "            new  pass: EXIT-1 is pass\n"
+        "\n"
+        "1 worse, 1 not tested any more, 1 better, 1 newly tested, 1 unchanged\n"
+        "2 regressions: worse, or held before and not tested any more\n"
+    )
+
+
+def test_files_as_well_as_folders_and_the_same_is_no_regression(old: Path) -> None:
+    done = drainproof("compare", old / "results.json", old)
+    assert done.status == 0
+    assert done.out.endswith("5 unchanged\nno regression\n")
+
+
+def test_as_json(old: Path, new: Path, tmp_path: Path) -> None:
+    done = drainproof("compare", old, new, "--json", "-o", tmp_path / "out.json")
+    assert (done.status, done.out) == (1, "")
+    content = json.loads((tmp_path / "out.json").read_text())
+    assert (content["old"]["overall"], content["regressions"], content["unchanged"]) == ("not conforming", 2, 1)
+    found = {c["requirement"]: (c["kind"], c["regression"], c["old"], c["new"]) for c in content["changes"]}
+    assert found["DRAIN-3"] == ("untested", True, {"verdict": "pass", "summary": "DRAIN-3 is pass"}, None)
+    assert found["DRAIN-1"][:2] == ("better", False)
+
+
+def test_as_markdown_a_hostile_sentence_is_text(old: Path, new: Path) -> None:
+    done = drainproof("compare", old, new, "--markdown")
+    [row] = [line for line in done.out.splitlines() if "script" in line]
+    assert row.endswith(
+        r"| pass: DRAIN-2 is pass | fail: lost \| &lt;script&gt;alert(1)&lt;/script&gt; \`x\` \[y\](z) second line |"
+    )
+    assert "### Not tested any more" in done.out
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("{", "is damaged: it is no JSON"),
+        ("[]", "is no results.json of drainproof"),
+        ('{"format": 99}', "has format 99, this version reads 1"),
+        ('{"format": 1}', "is damaged: target: Field required"),
+    ],
+)
+def test_a_file_that_is_none(old: Path, text: str, expected: str) -> None:
+    other = old.parent / "other.json"
+    other.write_text(text)
+    done = drainproof("compare", old, other)
+    assert done.status == 2
+    assert done.err.startswith(f"drainproof compare: error: {other}")
+    assert expected in done.err
+    assert done.err.count("\n") == 1
+
+
+def test_a_place_that_cannot_be_written(old: Path) -> None:
+    done = drainproof("compare", old, old, "-o", "/no/such/folder/x")
+    assert (done.status, done.err) == (
+        2,
+        "drainproof compare: error: -o /no/such/folder/x: cannot be written: No such file or directory\n",
+    )
