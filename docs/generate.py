@@ -6,14 +6,12 @@ python docs/generate.py --check    exit status 1 where a file is not up to date
 
 from __future__ import annotations
 
-import inspect
 import sys
-from importlib import import_module
 from pathlib import Path
-from pkgutil import iter_modules
 
-import drainproof_scenarios
+from drainproof.installed import BUILTIN, scenario_packages
 from drainproof.requirement import SPECIFICATION, Requirement, catalogue, history
+from drainproof.scenario_index import scenario_classes
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -26,15 +24,10 @@ DOCS = ROOT / "docs"
 def checks() -> dict[str, list[str]]:
     """Requirement id → the scenario classes that check it."""
     found: dict[str, list[str]] = {}
-    for module in iter_modules(drainproof_scenarios.__path__):
-        if module.name.startswith("_"):
-            continue
-        for name, scenario in inspect.getmembers(import_module(f"drainproof_scenarios.{module.name}"), inspect.isclass):
-            if not name.startswith("Test"):
-                continue
-            for _, check in inspect.getmembers(scenario, inspect.isfunction):
-                if requirement := getattr(check, "drainproof_requirement", None):
-                    found.setdefault(requirement, []).append(name)
+    [builtin] = [package for package in scenario_packages() if package.name == BUILTIN]
+    for scenario in scenario_classes(builtin):
+        for requirement in scenario.requirements:
+            found.setdefault(requirement, []).append(scenario.name)
     return found
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -93,6 +93,34 @@ def load_target(path: Path, *, launch: str | None = None) -> Target:
         raise ManifestError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
+@dataclass(frozen=True, kw_only=True)
+class Outline:
+    """What a list of targets says of one."""
+
+    name: str
+    manifest: Path
+    modes: tuple[LaunchMode, ...]
+    """In which it can be launched; the first one is the default."""
+
+
+def outline(path: Path) -> Outline:
+    """Reads as much of the manifest that `path` names (as for `load_target`). Raises ManifestError."""
+    file = _find(path)
+    table, prefix = _manifest_table(_read(file), file)
+    manifest = _validate(table, file=file, prefix=prefix)
+    return Outline(name=manifest.name or _default_name(file), manifest=file, modes=_declared(manifest))
+
+
+def has_manifest(folder: Path) -> bool:
+    """Whether `load_target` would find a manifest in `folder`. Says nothing about whether it is right."""
+    if (folder / FILE).is_file():
+        return True
+    try:
+        return (folder / PYPROJECT).is_file() and _has_table(_read(folder / PYPROJECT))
+    except (ManifestError, OSError):
+        return False
+
+
 def _find(path: Path) -> Path:
     """The manifest's file. Raises ManifestError where there is none, with what to write."""
     if path.is_file():
@@ -153,18 +181,11 @@ def _validate(table: dict[str, Any], *, file: Path, prefix: str) -> Manifest:
 
 def _mode(manifest: Manifest, wanted: str | None, file: Path) -> LaunchMode:
     """The launch mode. Raises ManifestError where the manifest does not say how to launch in it."""
-    sections: dict[LaunchMode, object] = {
-        "process": manifest.start,
-        "container": manifest.container,
-        "systemd": manifest.systemd,
-    }
-    declared = [mode for mode in MODES if sections.get(mode) is not None]
+    declared = _declared(manifest)
     if wanted is None:
         return declared[0]
-    if wanted not in sections:
-        raise ManifestError(
-            f"launch mode {wanted!r}: expected one of {', '.join(sections)}.{did_you_mean(wanted, sections)}"
-        )
+    if wanted not in MODES:
+        raise ManifestError(f"launch mode {wanted!r}: expected one of {', '.join(MODES)}.{did_you_mean(wanted, MODES)}")
     if wanted not in declared:
         section: dict[LaunchMode, str] = {
             "process": "[start] with a command",
@@ -173,6 +194,15 @@ def _mode(manifest: Manifest, wanted: str | None, file: Path) -> LaunchMode:
         }
         raise ManifestError(f"{file}: does not say how to launch the target as {wanted}: add {section[wanted]}")
     return wanted
+
+
+def _declared(manifest: Manifest) -> tuple[LaunchMode, ...]:
+    sections: dict[LaunchMode, object] = {
+        "process": manifest.start,
+        "container": manifest.container,
+        "systemd": manifest.systemd,
+    }
+    return tuple(mode for mode in MODES if sections.get(mode) is not None)
 
 
 def _resolve(manifest: Manifest, file: Path, *, mode: LaunchMode, prefix: str) -> Target:

@@ -1,9 +1,9 @@
-"""Says what differs between two runs: which checks got better or worse, which are tested now and were not before, which
-are not tested any more. Checks are matched by requirement and scenario, so the two may be of one server at two times, of
-two releases of it, or of two servers.
+"""Says what differs between two runs: which checks got better or worse, which are tested now and were not before,
+which are not tested any more. Checks are matched by requirement and scenario, so the two may be of one server at two
+times, of two releases of it, or of two servers.
 
-Exit status: 0 without a regression; 1 if a check got worse, or held before and is not tested any more; 2 for a mistake in
-the command."""
+Exit status: 0 without a regression; 1 if a check got worse, or held before and is not tested any more; 2 for a mistake
+in the command."""
 
 from __future__ import annotations
 
