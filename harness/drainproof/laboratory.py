@@ -62,7 +62,7 @@ class Laboratory:
         self._progress = progress
         self._engine = LoadEngine()
         self._redactor = Redactor.of(target)
-        self._launcher = _launcher(target, progress, hidden=self._redactor.forms)
+        self._launcher = launcher_for(target, progress, hidden=self._redactor.forms)
         self._starts: list[float] = []
         self._ordinary = 0
         self._facilities = Facilities(
@@ -151,7 +151,7 @@ class Laboratory:
         self.close()
 
 
-def _launcher(target: Target, progress: Callable[[str], None], *, hidden: Sequence[str]) -> Launcher:
+def launcher_for(target: Target, progress: Callable[[str], None], *, hidden: Sequence[str]) -> Launcher:
     """The launcher for the target's launch mode; `hidden` are the forms of its secrets."""
     if target.launch == "container":
         from drainproof.target.container.launcher import ContainerLauncher  # noqa: PLC0415 - only such a run pays for it

@@ -51,7 +51,7 @@ from drainproof.target.pod import Pod
 from drainproof.target.supervision import Describe, Restart, Workers
 from drainproof.target.systemd_spec import SystemdSpec
 from drainproof.target.windows import WindowsView
-from drainproof.toml_file import read_toml
+from drainproof.toml_file import parse_toml, read_toml
 
 FILE = "drainproof.toml"
 PYPROJECT = "pyproject.toml"
@@ -83,14 +83,22 @@ def load_target(path: Path, *, launch: str | None = None) -> Target:
     path = Path(path)
     try:
         file = _find(path)
-        document = read_toml(file, error=ManifestError)
-        table, prefix = _manifest_table(document, file)
-        manifest = _validate(table, file=file, prefix=prefix)
-        return _resolve(manifest, file, mode=_mode(manifest, launch, file), prefix=prefix)
+        return _target(read_toml(file, error=ManifestError), file, launch)
     except RecursionError as error:
         raise ManifestError(f"{path}: its values are nested too deeply to be read") from error
     except OSError as error:
         raise ManifestError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def parse_target(text: str, *, file: Path) -> Target:
+    """The target that the manifest `text` describes, as if it were in `file`. Raises ManifestError."""
+    return _target(parse_toml(text, file=file, error=ManifestError), file, None)
+
+
+def _target(document: dict[str, Any], file: Path, launch: str | None) -> Target:
+    table, prefix = _manifest_table(document, file)
+    manifest = _validate(table, file=file, prefix=prefix)
+    return _resolve(manifest, file, mode=_mode(manifest, launch, file), prefix=prefix)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +114,7 @@ class Outline:
 def outline(path: Path) -> Outline:
     """Reads as much of the manifest that `path` names (as for `load_target`). Raises ManifestError."""
     file = _find(path)
-    table, prefix = _manifest_table(_read(file), file)
+    table, prefix = _manifest_table(read_toml(file, error=ManifestError), file)
     manifest = _validate(table, file=file, prefix=prefix)
     return Outline(name=manifest.name or _default_name(file), manifest=file, modes=_declared(manifest))
 
@@ -116,7 +124,7 @@ def has_manifest(folder: Path) -> bool:
     if (folder / FILE).is_file():
         return True
     try:
-        return (folder / PYPROJECT).is_file() and _has_table(_read(folder / PYPROJECT))
+        return (folder / PYPROJECT).is_file() and _has_table(read_toml(folder / PYPROJECT, error=ManifestError))
     except (ManifestError, OSError):
         return False
 
