@@ -166,6 +166,7 @@ def _judged_again(found: Saved, evidence: Path, own: Sequence[Path]) -> Iterator
             yield Finding(kind="not-judged", text=text)
         for text in _differences(found, again):
             yield Finding(kind="not-reproduced", text=text)
+        yield from _unjudged(found.results, again.results)
 
 
 def _judge(evidence: Path, folder: Path, own: Sequence[Path]) -> Saved:
@@ -237,33 +238,45 @@ def _packages(evidence: Path) -> list[Mapping[str, Any]]:
 
 def _differences(old: Saved, again: Saved) -> Iterator[str]:
     """What results.json says, and the evidence does not."""
-    for name in ("name", "folder", "manifest"):
+    for name in dict.fromkeys([*old.results.target, *again.results.target]):
         before, now = old.results.target.get(name), again.results.target.get(name)
-        if before != now:
+        if _other(before, now):
             yield f"target.{name} is {_shown(before)} in results.json, and by the evidence {_shown(now)}"
     verdicts = {(v.scenario, v.check): v for v in again.results.verdicts}
-    judged = set()
     for verdict in old.results.verdicts:
-        key = (verdict.scenario, verdict.check)
-        judged.add(key)
-        if key in verdicts:
-            yield from _of_verdict(verdict, verdicts[key], old.folder, again.folder)
+        now = verdicts.get((verdict.scenario, verdict.check))
+        if now is not None:
+            yield from _of_verdict(verdict, now, old.folder, again.folder)
         else:
             yield f"{verdict.scenario} {verdict.check} is {verdict.verdict!r} in results.json, and is not judged again"
-    for key, now in verdicts.items():
-        if key not in judged:
-            yield f"{' '.join(key)} is not in results.json, and by the evidence it is {now.verdict!r}: {now.summary}"
+
+
+def _unjudged(old: Results, again: Results) -> Iterator[Finding]:
+    """Checks that the run had selected, and that results.json says nothing of."""
+    judged = {(v.scenario, v.check) for v in old.verdicts}
+    missing = [verdict for verdict in again.verdicts if (verdict.scenario, verdict.check) not in judged]
+    if old.aborted and missing:  # the rest of a run that was stopped: that it was not judged is all there is to say
+        yield Finding(kind="incomplete", text=f"{len(missing)} checks that were selected were not judged")
+        return
+    for now in missing:
+        text = f"{now.scenario} {now.check} is not in results.json, and by the evidence it is {now.verdict!r}"
+        yield Finding(kind="not-reproduced", text=f"{text}: {now.summary}")
+
+
+def _other(before: object, after: object) -> bool:
+    """Whether two JSON values differ, in a type too: for Python, 1 is True."""
+    return json.dumps(before, sort_keys=True) != json.dumps(after, sort_keys=True)
 
 
 def _of_verdict(old: Verdict, now: Verdict, old_folder: Path, now_folder: Path) -> Iterator[str]:
     where = f"{old.requirement} {old.scenario} {old.check}"
     for name in FIELDS:
         before, after = getattr(old, name), getattr(now, name)
-        if before != after:
+        if _other(before, after):
             yield f"{where}: {name} is {_shown(before)} in results.json, and by the evidence {_shown(after)}"
     for name in dict.fromkeys([*old.facts, *now.facts]):
         before, after = old.facts.get(name), now.facts.get(name)
-        if before != after or (name in old.facts) != (name in now.facts):
+        if _other(before, after) or (name in old.facts) != (name in now.facts):
             yield f"{where}: the fact {name} is {_shown(before)} in results.json, and by the evidence {_shown(after)}"
     places = [
         None if verdict.evidence is None else os.path.realpath(folder / verdict.evidence)

@@ -349,6 +349,27 @@ def test_a_bundle_that_was_sealed_again_is_betrayed_by_its_verdicts(
     assert "tampered" not in done.out
 
 
+def test_a_run_that_was_stopped_is_incomplete_and_no_more_than_that(tmp_path: Path) -> None:
+    target = tmp_path / "server"
+    target.mkdir()
+    (target / "drainproof.toml").write_text(
+        '[start]\ncommand = ["false", "{port}"]\n[health]\nreadiness = "/"\n[[request]]\npath = "/"\n'
+    )
+    stopped = run(
+        target, report=tmp_path / "report", arguments=("-x", "-k", "TestStopUnderLoad and SIGTERM"), timeout=120
+    )
+    assert stopped.results["aborted"]
+    session = json.loads((bundle(tmp_path / "report") / "session.json").read_text())
+    selected = sum(map(len, session["checks"].values()))
+    done = drainproof("check", tmp_path / "report")
+    assert done.status == 1
+    assert done.out == (
+        "incomplete      the run did not reach its end: what is missing was not judged\n"
+        f"incomplete      {selected - 1} checks that were selected were not judged\n"
+        "not reproduced: 2 findings\n"
+    )
+
+
 def test_findings_as_json(report: Path) -> None:
     facts_changed(report)
     done = drainproof("check", report, "--json")

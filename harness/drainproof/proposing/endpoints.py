@@ -15,6 +15,9 @@ LIVENESS = ("live", "livez", "liveness", "health/live", "alive")
 PREDICT = ("predict", "infer", "inference", "predictions", "invocations", "score", "classify", "generate", "embed")
 """Names that people give to such paths, the most telling first."""
 
+HOPS = 20
+"""So many references of an OpenAPI document may lead from one to the next."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
@@ -72,7 +75,7 @@ def of_openapi(document: Any) -> list[Endpoint]:
             if method.upper() in ("GET", "POST") and isinstance(operation, dict):
                 try:
                     found.append(_endpoint(document, str(path), method.upper(), {**methods, **operation}))
-                except (KeyError, TypeError, AttributeError, RecursionError):
+                except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
                     continue
     return found
 
@@ -90,17 +93,21 @@ def _endpoint(document: Any, path: str, method: str, operation: dict[str, Any]) 
     body = None
     if (schema := content.get("application/json")) is not None:
         body = example(document, schema.get("schema", {}), given=schema)
+    if "{" in path.replace(TOKEN, ""):
+        raise ValueError("a parameter that nobody describes")
     bare = body is None and not query and "{" not in path and "requestBody" not in operation
     return Endpoint(method=method, path=path + ("?" + "&".join(query) if query else ""), body=body, bare=bare)
 
 
 def _resolved(document: Any, node: Any) -> Any:
-    while isinstance(node, dict) and "$ref" in node:
+    for _ in range(HOPS):
+        if not isinstance(node, dict) or "$ref" not in node:
+            return node
         found = document
         for part in node["$ref"].removeprefix("#/").split("/"):
             found = found[part]
         node = found
-    return node
+    raise ValueError("references that lead in a circle")
 
 
 def example(document: Any, schema: Any, *, name: str = "", given: Any = None) -> Any:
