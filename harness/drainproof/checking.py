@@ -14,6 +14,7 @@ consistent, is found by a signature alone.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -42,6 +43,9 @@ INCOMPLETE = ("manifest-missing", "file-missing")
 
 FIELDS = ("verdict", "requirement", "level", "rule", "title", "summary", "details")
 """What must be the same, besides the facts. How long it took and how to repeat it are told of that run alone."""
+
+STATEMENT = "statement.json"
+"""The in-toto Statement about the target, where a report has written one."""
 
 LENGTH = 160
 """Characters of a value that are shown."""
@@ -104,7 +108,7 @@ def check(folder: Path, *, own: Sequence[Path] = ()) -> Outcome:
 
 def _findings(found: Saved, folder: Path, own: Sequence[Path]) -> Iterator[Finding]:
     results = found.results
-    for text in _contradictions(found):
+    for text in (*_contradictions(found), *_statement(found)):
         yield Finding(kind="results", text=text)
     if results.aborted:
         yield Finding(kind="incomplete", text="the run did not reach its end: what is missing was not judged")
@@ -146,6 +150,21 @@ def _contradictions(found: Saved) -> Iterator[str]:
     for (scenario, check_), number in Counter((v.scenario, v.check) for v in results.verdicts).items():
         if number > 1:
             yield f"results.json has {number} verdicts of {scenario} {check_}"
+
+
+def _statement(found: Saved) -> Iterator[str]:
+    """Where the in-toto Statement beside results.json is about another one. Its signature is for others to verify."""
+    file = found.folder / STATEMENT
+    if not file.exists():
+        return
+    try:
+        described = json.loads(file.read_text(encoding="utf-8"))["predicate"]["configuration"]
+        [named] = [each["digest"]["sha256"] for each in described if each["name"] == saved.FILE]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        yield f"{STATEMENT} names no {saved.FILE}: {type(error).__name__}: {error}"
+        return
+    if named != hashlib.sha256((found.folder / saved.FILE).read_bytes()).hexdigest():
+        yield f"{STATEMENT} is about another {saved.FILE}: its SHA-256 is not the one that the statement names"
 
 
 def _remarks(results: Results) -> tuple[str, ...]:

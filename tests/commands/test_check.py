@@ -264,6 +264,20 @@ def digests_lead_outside(report: Path) -> str:
     return "digests.json names ../../../outside, which is outside of the folder"
 
 
+def results_changed_after_the_statement(report: Path) -> str:
+    """In a way that nothing but the statement can tell."""
+    digest = hashlib.sha256((report / "results.json").read_bytes()).hexdigest()
+    configuration = [{"name": "policy", "digest": {}}, {"name": "results.json", "digest": {"sha256": digest}}]
+    (report / "statement.json").write_text(json.dumps({"predicate": {"configuration": configuration}}))
+    change_results(report, lambda c: c.update(command="pytest --target=another"))
+    return "statement.json is about another results.json"
+
+
+def statement_damaged(report: Path) -> str:
+    (report / "statement.json").write_text("{}")
+    return "statement.json names no results.json"
+
+
 TAMPERINGS = [
     verdict_flipped,
     verdict_removed,
@@ -279,6 +293,8 @@ TAMPERINGS = [
     policy_in_results_changed,
     bundle_taken_out,
     bundle_elsewhere,
+    results_changed_after_the_statement,
+    statement_damaged,
     results_cut_off,
     results_of_a_wrong_type,
     ledger_line_changed,
