@@ -6,12 +6,14 @@ python docs/generate.py --check    exit status 1 where a file is not up to date
 
 from __future__ import annotations
 
+import inspect
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from drainproof.installed import BUILTIN, scenario_packages
 from drainproof.requirement import SPECIFICATION, Requirement, catalogue, history
-from drainproof.scenario_index import scenario_classes
+from drainproof.scenario_index import ScenarioClass, scenario_classes
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -21,11 +23,15 @@ from tests.real.matrix import declared, defect, servers  # noqa: E402
 DOCS = ROOT / "docs"
 
 
+def _builtin() -> Iterator[ScenarioClass]:
+    [package] = [package for package in scenario_packages() if package.name == BUILTIN]
+    return scenario_classes(package)
+
+
 def checks() -> dict[str, list[str]]:
     """Requirement id → the scenario classes that check it."""
     found: dict[str, list[str]] = {}
-    [builtin] = [package for package in scenario_packages() if package.name == BUILTIN]
-    for scenario in scenario_classes(builtin):
+    for scenario in _builtin():
         for requirement in scenario.requirements:
             found.setdefault(requirement, []).append(scenario.name)
     return found
@@ -117,17 +123,11 @@ def _section(requirement: Requirement, tests: dict[str, list[str]]) -> list[str]
 def described_checks() -> dict[str, dict[str, list[str]]]:
     """Requirement id → each situation that it is tested in → what must hold there, by the words of the checks."""
     found: dict[str, dict[str, list[str]]] = {}
-    for module in iter_modules(drainproof_scenarios.__path__):
-        if module.name.startswith("_"):
-            continue
-        for name, scenario in inspect.getmembers(import_module(f"drainproof_scenarios.{module.name}"), inspect.isclass):
-            if not name.startswith("Test"):
-                continue
-            for _, check in inspect.getmembers(scenario, inspect.isfunction):
-                if requirement := getattr(check, "drainproof_requirement", None):
-                    values = _parameters(scenario)
-                    situation = f"{_in_words(scenario, values).rstrip('.')} (`{module.name}.{name}`)"
-                    found.setdefault(requirement, {}).setdefault(situation, []).append(_in_words(check, values))
+    for scenario in _builtin():
+        values = _parameters(scenario.scenario)
+        situation = f"{_in_words(scenario.scenario, values).rstrip('.')} (`{scenario.id}`)"
+        for requirement, check in scenario.checks:
+            found.setdefault(requirement, {}).setdefault(situation, []).append(_in_words(check, values))
     return found
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 
@@ -27,15 +27,25 @@ class ScenarioClass:
     """What is imported, such as `drainproof_scenarios`."""
     id: str
     """What the ids of its scenarios begin with: `drain.TestStopUnderLoad`."""
-    title: str
-    """In words; parameters are in braces."""
-    requirements: tuple[str, ...]
-    """The ids that it checks, each once, by the names of the checks."""
+    scenario: type
+    """The class itself."""
+    checks: tuple[tuple[str, Callable[..., object]], ...]
+    """The id of the requirement and the function of each check, by the names of the checks."""
 
     @property
     def name(self) -> str:
         """The class's own name."""
         return self.id.rpartition(".")[2]
+
+    @property
+    def title(self) -> str:
+        """In words; parameters are in braces."""
+        return (inspect.getdoc(self.scenario) or self.name).strip().partition("\n")[0].rstrip(". ")
+
+    @property
+    def requirements(self) -> tuple[str, ...]:
+        """The ids that it checks, each once."""
+        return tuple(dict.fromkeys(identity for identity, _ in self.checks))
 
 
 def scenario_classes(package: ScenarioPackage) -> Iterator[ScenarioClass]:
@@ -50,12 +60,12 @@ def scenario_classes(package: ScenarioPackage) -> Iterator[ScenarioClass]:
             raise UserError(f"{found.name} cannot be imported: {type(error).__name__}: {error}") from error
         for name, scenario in inspect.getmembers(module, inspect.isclass):
             if name.startswith("Test") and scenario.__module__ == found.name and not inspect.isabstract(scenario):
-                checks = (getattr(check, REQUIREMENT, None) for _, check in inspect.getmembers(scenario, callable))
+                checks = inspect.getmembers(scenario, inspect.isfunction)
                 yield ScenarioClass(
                     package=package.module,
                     id=f"{package.prefix}{below}.{name}",
-                    title=(inspect.getdoc(scenario) or name).strip().partition("\n")[0].rstrip(". "),
-                    requirements=tuple(dict.fromkeys(str(identity) for identity in checks if identity)),
+                    scenario=scenario,
+                    checks=tuple((getattr(c, REQUIREMENT), c) for _, c in checks if hasattr(c, REQUIREMENT)),
                 )
 
 

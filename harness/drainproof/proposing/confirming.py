@@ -27,6 +27,7 @@ from drainproof.probes import health
 from drainproof.proposing import endpoints, kserve
 from drainproof.proposing.proposal import TOKEN, Ask, Proposal
 from drainproof.proposing.writing import guessed_readiness, write
+from drainproof.redaction import Redactor
 from drainproof.target.description import Target
 from drainproof.target.instance import Instance
 from drainproof.target.manifest import FILE, parse_target
@@ -55,7 +56,7 @@ def confirm(proposal: Proposal, folder: Path) -> Confirmation:
     confirmed: list[str] = []
     with tempfile.TemporaryDirectory(prefix="drainproof-init-") as temporary, ExitStack() as cleanup:
         target = _target(proposal, folder)
-        launcher = launcher_for(target, lambda _: None)
+        launcher = launcher_for(target, lambda _: None, hidden=Redactor.of(target).forms)
         cleanup.callback(launcher.close)
         ports = cleanup.enter_context(reserve(names=target.ports))
         try:
