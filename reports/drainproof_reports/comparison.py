@@ -9,7 +9,8 @@ from drainproof.requirement import catalogue
 from drainproof.text import flat
 from drainproof.verdict import Results, Verdict
 
-from drainproof_reports.tables import cell, table
+from drainproof_reports.markdown import escaped
+from drainproof_reports.tables import table
 
 TITLES: dict[Kind, str] = {
     "worse": "Worse",
@@ -48,20 +49,24 @@ def as_text(old: Results, new: Results, comparison: Comparison) -> str:
         changes = ordered(comparison, kind)
         lines += ["", f"{TITLES[kind]} ({len(changes)})"] if changes else []
         for change in changes:
-            lines.append(f"  {change.requirement:<9} {flat(_title(change))}  [{change.scenario} {change.check}]")
+            lines.append(f"  {flat(change.requirement):<9} {flat(_title(change))}  [{flat(_check(change))}]")
             lines += [f"            {side}  {_side(verdict)}" for side, verdict in _sides(change)]
     return "\n".join([*lines, "", counts(comparison), conclusion(comparison)]) + "\n"
 
 
 def as_markdown(old: Results, new: Results, comparison: Comparison) -> str:
     """For a comment or a summary."""
-    lines = [f"**old** {cell(_run(old))}  ", f"**new** {cell(_run(new))}", "", f"{counts(comparison)}; "]
+    lines = [f"**old** {escaped(_run(old))}  ", f"**new** {escaped(_run(new))}", "", f"{counts(comparison)}; "]
     lines[-1] += conclusion(comparison)
     for kind in KINDS:
         changes = ordered(comparison, kind)
         if changes:
             rows = [
-                [c.requirement, f"{cell(_title(c))}<br>{cell(f'{c.scenario} {c.check}')}", *map(cell, _both(c))]
+                [
+                    c.requirement,
+                    f"{escaped(_title(c))}<br>{escaped(f'{c.scenario} {c.check}')}",
+                    *map(escaped, _both(c)),
+                ]
                 for c in changes
             ]
             lines += ["", f"### {TITLES[kind]}", "", *table(["requirement", "scenario", "old", "new"], rows)]
@@ -118,8 +123,13 @@ def _sides(change: Change) -> tuple[tuple[str, Verdict | None], ...]:
     return (("old", change.old), ("new", change.new))
 
 
-def _both(change: Change) -> tuple[str, str]:
-    return _side(change.old), _side(change.new)
+def _check(change: Change) -> str:
+    return f"{change.scenario} {change.check}"
+
+
+def _markdown_row(change: Change) -> list[str]:
+    where = f"{escaped(_title(change))}<br>{escaped(_check(change))}"
+    return [escaped(change.requirement), where, escaped(_side(change.old)), escaped(_side(change.new))]
 
 
 def _side(verdict: Verdict | None) -> str:

@@ -17,7 +17,8 @@ from drainproof.requirement import catalogue
 from drainproof.text import flat
 from drainproof.verdict import Outcome, Overall, Results, Verdict
 
-from drainproof_reports.tables import cell, table
+from drainproof_reports.markdown import escaped
+from drainproof_reports.tables import table
 
 WORST: tuple[Outcome, ...] = ("fail", "error", "inconclusive", "note", "pass", "unsupported")
 """The outcomes, those that decide first: a rule that applies somewhere is not unsupported."""
@@ -159,7 +160,7 @@ def _cell(identity: str, results: Results) -> Cell | None:
 def as_text(grid: Grid) -> str:
     """For a terminal."""
     head = ["", "", *(flat(column.title) for column in grid.columns)]
-    rows = [[row.requirement, row.level, *(_words(each) for each in row.cells)] for row in grid.rows]
+    rows = [[flat(row.requirement), row.level, *(_words(each) for each in row.cells)] for row in grid.rows]
     last = ["overall", "", *(column.overall for column in grid.columns)]
     widths = [max(len(line[i]) for line in (head, *rows, last)) for i in range(len(head))]
 
@@ -173,13 +174,17 @@ def as_text(grid: Grid) -> str:
 
 def as_markdown(grid: Grid) -> str:
     """For a page or a comment."""
-    head = ["requirement", "", *(cell(column.title) for column in grid.columns)]
+    head = ["requirement", "", *(escaped(column.title) for column in grid.columns)]
     rows = [
-        [f"**{cell(row.requirement)}** {cell(row.title)}", row.level, *(cell(_words(each)) for each in row.cells)]
+        [
+            f"**{escaped(row.requirement)}** {escaped(row.title)}",
+            row.level,
+            *(escaped(_words(each)) for each in row.cells),
+        ]
         for row in grid.rows
     ]
     last = ["**overall**", "", *(f"**{column.overall}**" for column in grid.columns)]
-    notes = [f"* {cell(column.title)}: {cell(note)}" for column in grid.columns for note in notes_of(column)]
+    notes = [f"* {escaped(column.title)}: {escaped(note)}" for column in grid.columns for note in notes_of(column)]
     return "\n".join([*table(head, [*rows, last]), *([""] if notes else []), *notes]) + "\n"
 
 

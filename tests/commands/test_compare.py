@@ -88,9 +88,17 @@ def test_as_markdown_a_hostile_sentence_is_text(old: Path, new: Path) -> None:
     done = drainproof("compare", old, new, "--markdown")
     [row] = [line for line in done.out.splitlines() if "script" in line]
     assert row.endswith(
-        r"| pass: DRAIN-2 is pass | fail: lost \| &lt;script&gt;alert(1)&lt;/script&gt; \`x\` \[y\](z) second line |"
+        r"| pass\: DRAIN\-2 is pass | fail\: lost \| \<script\>alert\(1\)\<\/script\> \`x\` \[y\]\(z\) second line |"
     )
     assert "### Not tested any more" in done.out
+
+
+def test_nothing_of_a_file_reaches_the_terminal_as_it_is(old: Path, tmp_path: Path) -> None:
+    bad = "\x1b[2Jx\n"
+    hostile = verdict(bad, "fail", scenario=bad, title=bad, check=bad, summary=bad)
+    folder = saved(tmp_path / "hostile", hostile, name=bad)
+    for command in (("compare", old, folder), ("compare", folder, old), ("merge", folder), ("check", folder)):
+        assert "\x1b" not in drainproof(*command).out
 
 
 @pytest.mark.parametrize(
