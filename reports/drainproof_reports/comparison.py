@@ -61,15 +61,8 @@ def as_markdown(old: Results, new: Results, comparison: Comparison) -> str:
     for kind in KINDS:
         changes = ordered(comparison, kind)
         if changes:
-            rows = [
-                [
-                    c.requirement,
-                    f"{escaped(_title(c))}<br>{escaped(f'{c.scenario} {c.check}')}",
-                    *map(escaped, _both(c)),
-                ]
-                for c in changes
-            ]
-            lines += ["", f"### {TITLES[kind]}", "", *table(["requirement", "scenario", "old", "new"], rows)]
+            head = ["requirement", "scenario", "old", "new"]
+            lines += ["", f"### {TITLES[kind]}", "", *table(head, map(_markdown_row, changes))]
     return "\n".join(lines) + "\n"
 
 
