@@ -135,6 +135,12 @@ def deselected_changed(report: Path) -> str:
     return "the results say deselected = 7, the run had"
 
 
+def gate_made_up(report: Path) -> str:
+    gate = {"rule": "must", "passed": True, "reasons": [], "remarks": []}
+    change_results(report, lambda c: c.update(gate=gate))
+    return "the results say gate = {'rule': 'must'"
+
+
 def overall_changed(report: Path) -> str:
     change_json(report / "results.json", lambda c: c.update(overall="conforming"))
     return "results.json says overall = 'conforming', and by its own verdicts it is 'not conforming'"
@@ -285,6 +291,7 @@ TAMPERINGS = [
     evidence_of_another,
     aborted_flipped,
     deselected_changed,
+    gate_made_up,
     overall_changed,
     policy_in_results_changed,
     bundle_taken_out,

@@ -2,9 +2,9 @@
 
 `digests.json` in the evidence folder has the size and the SHA-256 of each other file below it, and beside them what a
 run says of itself that no check can find again by judging the evidence: when it began, whether it reached its end, how
-many checks were left out. `results.json` carries the SHA-256 of the manifest (`Results.bundle`), so that the chain is
-closed from the verdicts down to the last line of a ledger. It shows changes; who made the bundle, it cannot show: that
-is what a signature over `results.json` is for.
+many checks were left out, what the gate said. `results.json` carries the SHA-256 of the manifest (`Results.bundle`), so
+that the chain is closed from the verdicts down to the last line of a ledger. It shows changes; who made the bundle, it
+cannot show: that is what a signature over `results.json` is for.
 
 Evidence is plain files in plain folders. Anything else in there (a symbolic link, a socket, a device) is no evidence:
 it could point to what is not in the bundle, or block whoever reads it.
@@ -69,6 +69,8 @@ class RunFacts:
     started: str
     aborted: bool
     deselected: int
+    gate: dict[str, Any] | None
+    """What was asked of the run, and whether it held; None where nothing was."""
 
     @staticmethod
     def of(results: Results) -> RunFacts:
@@ -79,6 +81,7 @@ class RunFacts:
             started=results.started,
             aborted=results.aborted,
             deselected=results.deselected,
+            gate=None if results.gate is None else json.loads(json.dumps(asdict(results.gate))),
         )
 
 

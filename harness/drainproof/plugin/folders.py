@@ -6,7 +6,7 @@
         results.json, junit.xml,         of the newest run; the last one only when it is over
         certificate.html
         evidence/2026-11-20_15-40-11/    one folder per run; `--evidence` takes it (or the report folder: its newest)
-            session.json                 the target, the checks that were selected and of which packages, how many were not
+            session.json                 the target, the selected checks and their packages, how many were not selected
             digests.json                 the SHA-256 of each other file; written when the session ends
             …                            one folder per experiment
 
