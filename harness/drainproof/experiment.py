@@ -342,6 +342,7 @@ class _Run:
         instance = self._launch(tmp, cleanup)
         sampler = Sampler(instance=instance, target=bench.target, write=self.recorder.sample, note=baseline.note)
         cleanup.enter_context(sampler)
+        bench.sampler = sampler
         conditions = [fault.arm(bench) for fault in self.given]
         try:
             if self._expects_to_serve:

@@ -35,7 +35,7 @@ def no_debris(evidence: Evidence, facts: Facts, *, but: tuple[str, ...] = (), ma
     debris = [d for d in evidence.output.debris if d.kind not in but]
     facts(debris=len(debris), kinds=sorted({d.kind for d in debris}))
     facts.details("\n".join(line for d in debris[:8] for line in dict.fromkeys((d.lines[0], d.lines[-1]))))
-    assert not debris, f"asyncio debris on its output: {debris[0].lines[0] if debris else ''}"
+    assert not debris, f"asyncio debris on its output: {debris[0].headline if debris else ''}"
     if not may_go_on:
         ended(evidence)
 

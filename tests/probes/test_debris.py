@@ -201,6 +201,19 @@ def test_what_this_python_prints(printed: dict[str, str], program: str, kind: st
     assert list(debris.lines) == [line for line in text.splitlines() if line]
 
 
+@pytest.mark.parametrize(
+    ("program", "headline"),
+    [
+        ("never awaited", "RuntimeWarning: coroutine 'AioServer.shutdown' was never awaited"),
+        ("pending", "Task was destroyed but it is pending!"),
+        ("loop closed", "RuntimeError: Event loop is closed"),
+    ],
+)
+def test_one_line_that_says_it(printed: dict[str, str], program: str, headline: str) -> None:
+    (debris,) = found(printed[program])
+    assert debris.headline == headline
+
+
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="exception groups came with Python 3.11")
 def test_an_exception_group(printed: dict[str, str]) -> None:
     debris = found(printed["exception ignored, group"])

@@ -216,6 +216,48 @@ def test_never_more_than_one_request_at_a_time_to_a_path() -> None:
     assert all(later["t0"] >= earlier["t"] for earlier, later in pairwise(looks))
 
 
+def test_while_it_is_quiet_no_connection_is_made(server: Running) -> None:
+    lines = Lines()
+
+    def looks() -> int:
+        return sum(line["probe"] == "readiness" for line in lines)
+
+    with Sampler(instance=server, target=Paths(), write=lines.append, intervals=Intervals(heartbeat=0.0)) as sampler:
+        until = time.monotonic() + 10
+        while not looks():
+            assert time.monotonic() < until
+        with sampler.quiet():
+            began, before = time.monotonic(), looks()
+            listener = sum(line["probe"] == "listener" for line in lines)
+            while sum(line["probe"] == "listener" for line in lines) < listener + 10:
+                assert time.monotonic() < until, "the others go on"
+            ended = time.monotonic()
+            assert looks() == before
+        while looks() < before + 2:
+            assert time.monotonic() < until, "and so do these, afterwards"
+    seen = [line for line in lines if line["probe"] in ("readiness", "liveness")]
+    assert not [line for line in seen if line["t"] > began and line["t0"] < ended]
+
+
+def test_a_probe_that_hangs_is_not_waited_for_to_be_quiet() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+
+        class Nobody:
+            host = "127.0.0.1"
+            sockets = sockets.HERE
+            ports: ClassVar = {"http": port}
+            processes = staticmethod(list)
+
+        lines = Lines()
+        with Sampler(instance=Nobody(), target=Paths(), write=lines.append, health_timeout=60) as sampler:
+            until = time.monotonic() + 10
+            while not sockets.HERE.snapshot(port=port).backlog:
+                assert time.monotonic() < until
+            with sampler.quiet(within=0.1):
+                pass
+
+
 def test_a_path_that_the_target_does_not_have_is_said(server: Running) -> None:
     lines = Lines()
     with Sampler(instance=server, target=Paths(liveness=None), write=lines.append):

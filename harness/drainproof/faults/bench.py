@@ -12,6 +12,7 @@ from drainproof.fleet import Fleet
 from drainproof.load.driver import LoadRun
 from drainproof.load.plan import Request, Stream
 from drainproof.probes.births import BirthWatch
+from drainproof.probes.sampler import Sampler
 from drainproof.probes.sockets import HERE, Namespace
 from drainproof.recorder import SHIM
 from drainproof.shim.session import INSIDE, ShimSession
@@ -51,6 +52,8 @@ class Bench:
     """Options for the container that the target runs in."""
     instance: Instance | None = None
     load: LoadRun | None = None
+    sampler: Sampler | None = None
+    """What looks at the instance, from the launch on."""
     fleet: Fleet | None = None
     """Where the load goes to a balancer in front of several instances: those, and the balancer."""
     last: float = 0.0

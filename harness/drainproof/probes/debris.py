@@ -52,6 +52,7 @@ _OBJECT: dict[Kind, re.Pattern[str]] = {
     "task_destroyed": re.compile(r"(?:^|\s)task: <"),
     "never_retrieved": re.compile(r"(?:^|\s)future: <"),
 }
+_PLACE = re.compile(r"^\S*:\d+: (?=\w+Warning: )")
 _TRACEBACK = "Traceback (most recent call last):"
 _GROUP_TRACEBACK = "+ Exception Group Traceback (most recent call last):"
 _GROUP_ERROR = re.compile(r" +\| (?:\w+\.)*\w*Group: ")
@@ -81,6 +82,13 @@ class Debris:
     stream: str
     lines: tuple[str, ...]
     """The whole signature, without the lines of others."""
+
+    @property
+    def headline(self) -> str:
+        """The line that says most: of a traceback the error at its end, of a warning what follows its place."""
+        if self.kind == "loop_closed":
+            return self.lines[-1].strip()
+        return _PLACE.sub("", self.lines[0].strip())
 
     def __str__(self) -> str:
         last = self.lines[-1].strip()

@@ -26,9 +26,10 @@ The lines, as `history` reads them (`t0` and `t`: begin and end of the look):
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -163,6 +164,8 @@ class Sampler:
         self._stop = threading.Event()
         self._failures: list[BaseException] = []
         self._channels: list[Channel] = []
+        self._asking: list[threading.Lock] = []
+        """Of each health probe: held while a request of it is on its way."""
         self._threads = [
             self._thread("listener", self._intervals.listener, self._listener_look()),
             self._thread("processes", self._intervals.processes, self._processes_look()),
@@ -196,6 +199,21 @@ class Sampler:
         if self._failures:
             error = self._failures[0]
             raise HarnessError(f"a probe broke down: {type(error).__name__}: {error}") from error
+
+    @contextlib.contextmanager
+    def quiet(self, *, within: float = health.TIMEOUT) -> Iterator[None]:
+        """No health probe has a connection to the target meanwhile.
+
+        For faults that tear down what the server does in that moment: a connection of ours that it is just about to
+        accept would be a part of that, on one run and not on the next. One that hangs is not waited for longer than
+        `within` seconds; then it goes on.
+        """
+        until = time.monotonic() + within
+        with contextlib.ExitStack() as stack:
+            for lock in self._asking:
+                if lock.acquire(timeout=max(0.0, until - time.monotonic())):
+                    stack.callback(lock.release)
+            yield
 
     def __enter__(self) -> Sampler:
         self.start()
@@ -271,6 +289,8 @@ class Sampler:
 
     def _health_look(self, name: str, path: str) -> Callable[[], None]:
         channel = self._channel(probe=name, path=path)
+        lock = threading.Lock()
+        self._asking.append(lock)
         ask = partial(
             health.probe,
             host=self._instance.host,
@@ -281,14 +301,15 @@ class Sampler:
         )
 
         def look() -> None:
-            t0 = time.monotonic()
-            try:
-                seen = ask()
-            except _OURS as error:
-                _say_error([channel], t0, error)
-                return
-            if seen is not None:
-                channel.see(t0=seen.t0, t=seen.t, identity=seen.value(), value=seen.value())
+            with lock:
+                t0 = time.monotonic()
+                try:
+                    seen = ask()
+                except _OURS as error:
+                    _say_error([channel], t0, error)
+                    return
+                if seen is not None:
+                    channel.see(t0=seen.t0, t=seen.t, identity=seen.value(), value=seen.value())
 
         return look
 
