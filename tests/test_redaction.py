@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import json
+import signal
 from pathlib import Path
 
+import drainproof
+import drainproof_reports
 import pytest
 from drainproof.errors import ManifestError
 from drainproof.faults.bad_clients.cases import Case
 from drainproof.hidden import REDACTED, Hidden
+from drainproof.probes.debris import find_debris
 from drainproof.redaction import Redactor, Secrets, forms_of, secrets_of
 from drainproof.secret_names import names_a_secret
 from drainproof.target.description import Target
 from drainproof.target.manifest import load_target
 from drainproof.target.output import OutputLog
+from drainproof.vocabulary import COMMON
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -220,3 +226,119 @@ def test_a_password_in_a_url_is_not_shown_with_a_mistake(tmp_path: Path) -> None
     with pytest.raises(ManifestError) as caught:
         target(tmp_path, env='DB = "postgres://me:my-password@host/{nothing}"')
     assert 'start.env.DB = "postgres://me:[redacted]@host/{nothing}"' in str(caught.value)
+
+
+JUDGED = {
+    "provoke.load_failure.names_cause": '[provoke.load_failure]\nargs = ["x"]\nnames_cause = "no.the-planted-cause"',
+    "provoke.worker_failure.names_cause": "[provoke.worker_failure]\nargs = ['x']\nnames_cause = 'the-planted-cause'",
+    "windows.says_limited": '[windows]\nsays_limited = "the\\\\-planted\\\\-cause"',
+    "workers.command": '[workers]\ncommand = "the-planted-cause"',
+    "workers.executed": '[workers]\nexecuted = "the-planted-cause (?P<token>.*)"',
+    "workers.pid": "[workers]\npid = '\"the-planted-cause\"'",
+    "workers.describe.settings": "[workers.describe]\npath = '/'\nsettings = '\"the-planted-cause\"'",
+    "workers.describe.expect": "[workers.describe]\npath = '/'\nsettings = 'a'\nexpect = ['the-planted-cause']",
+}
+"""Where a manifest says what the evidence is judged by."""
+
+
+@pytest.mark.parametrize("key", JUDGED)
+def test_what_is_judged_by_holds_no_secret(tmp_path: Path, key: str) -> None:
+    """Hidden, it would be another expression: `[redacted]` is a class of characters, and matches nearly everything."""
+    with pytest.raises(ManifestError) as caught:
+        target(tmp_path, env='SIGNING_KEY = "the-planted-cause"', harmless=f"[]\n{JUDGED[key]}")
+    assert f"{key} = [redacted]" in str(caught.value)
+    assert "SIGNING_KEY" in str(caught.value)
+    assert "the-planted" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", JUDGED)
+def test_what_is_judged_by_is_no_secret_of_the_environment(tmp_path: Path, key: str) -> None:
+    described = target(tmp_path, harmless=f"[]\n{JUDGED[key]}")
+    inherited = {"SIGNING_KEY": "the-planted-cause", "OTHER_KEY": "another-value"}
+    assert secrets_of(described, inherited) == {"another-value"}
+    saved = json.loads(json.dumps(Redactor.of(described, environment=inherited).json(described.to_json())))
+    assert Target.from_json(saved) == described
+
+
+@pytest.mark.parametrize("value", ["ignored", "forces_exit", "complete", "stays_up_not_ready", "SIGUSR1", "doubling"])
+def test_the_policy_stays_what_it_is(tmp_path: Path, value: str) -> None:
+    policy = '[]\n[policy]\nstop_signals = ["SIGUSR1", "SIGTERM"]\nsecond_signal = { SIGTERM = "forces_exit" }\n'
+    policy += 'startup_failure = "stays_up_not_ready"\nrestart = { schedule = "doubling" }'
+    described = target(tmp_path, harmless=policy)
+    saved = Redactor.of(described, environment={"OPENAI_API_KEY": value}).json(described.to_json())
+    assert Target.from_json(json.loads(json.dumps(saved))) == described
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["exception was never retrieved", "was never", "Traceback (most recent call last):", "RuntimeWarning", "future: <",
+     "x\\nTask was destroyed but it is pending!", "KeyError", "Event loop is closed"],
+)  # fmt: skip
+def test_the_signatures_that_are_looked_for_are_never_hidden(tmp_path: Path, value: str) -> None:
+    inherited = json.loads(f'"{value}"')
+    assert secrets_of(target(tmp_path), {"X_TOKEN": inherited}) == set()
+    if inherited in ("KeyError", "RuntimeWarning"):  # one word: hidden where it is declared, like `true`
+        return
+    with pytest.raises(ManifestError) as caught:
+        target(tmp_path, env=f'X_TOKEN = "{value}"')
+    assert "X_TOKEN = [redacted]" in str(caught.value)
+    assert "choose another value" in str(caught.value)
+    assert secrets_of(target(tmp_path, env=f'X_TOKEN = "{value}"', harmless='["X_TOKEN"]'), {}) == set()
+
+
+def literals() -> set[str]:
+    """Every word of the engine's and the reports' own types: those of `Literal[...]`."""
+    words: set[str] = set()
+    for package in (drainproof, drainproof_reports):
+        for file in Path(str(package.__file__)).parent.rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Subscript) and getattr(node.value, "id", "") == "Literal":
+                    words |= {each.value for each in ast.walk(node.slice) if isinstance(each, ast.Constant)}
+    return {word for word in words if isinstance(word, str)}
+
+
+def test_no_word_of_ours_is_searched_for() -> None:
+    assert {word for word in literals() if len(word) >= 4 and word.casefold() not in COMMON} == set()
+    assert {name for name in signal.Signals.__members__ if name.casefold() not in COMMON} == set()
+    assert {"keyerror", "cancellederror", "baseexceptiongroup"} <= COMMON
+
+
+DEBRIS = """
+Task was destroyed but it is pending!
+task: <Task pending name='Task-1' coro=<work() running at <stdin>:4> wait_for=<Future pending cb=[Task.wakeup()]>>
+Task exception was never retrieved
+future: <Task finished name='Task-2' coro=<work() done, defined at <stdin>:4> exception=ValueError('x')>
+Traceback (most recent call last):
+  File "/srv/model_server/work.py", line 5, in work
+    raise errors.Unloaded("x")
+model_server.errors.Unloaded: x
+/srv/model_server/main.py:7: RuntimeWarning: coroutine 'work' was never awaited
+Exception ignored in: <function Server.__del__ at 0x7f1f>
+Traceback (most recent call last):
+  File "/srv/model_server/main.py", line 6, in __del__
+    self.loop.call_soon(print)
+model_server.errors.Unloaded: x
+Traceback (most recent call last):
+  File "/srv/model_server/main.py", line 6, in close
+RuntimeError: Event loop is closed
+"""
+
+
+@given(st.sampled_from(DEBRIS.split()), st.integers(0, 30), st.integers(6, 60))
+def test_no_secret_of_the_environment_hides_debris(word: str, start: int, length: int) -> None:
+    described = Target(
+        name="x",
+        folder=Path("/"),
+        manifest=None,
+        command=("x",),
+        working_directory=Path("/"),
+        readiness="/",
+        requests=(),
+    )
+    redactor = Redactor.of(described, environment={"X_TOKEN": word[start : start + length]})
+    kinds = [each.kind for each in find_debris(map(_line, redactor.text(DEBRIS).splitlines()))]
+    assert kinds == ["task_destroyed", "never_retrieved", "never_awaited", "exception_ignored", "loop_closed"]
+
+
+def _line(text: str) -> dict[str, object]:
+    return {"t": 1.0, "stream": "stderr", "text": text}

@@ -13,6 +13,13 @@ Judging never needs one: whether an answer is the right one is decided while the
 
 A value that is an ordinary word, or short, is hidden where it is declared, and searched for nowhere else: evidence in
 which each `true` is blackened is worth nothing, and the word betrays nothing.
+
+Hiding must never change a verdict. What the evidence is judged by (`names_cause` and the like) is compared with text
+that has been redacted, and `[redacted]` in a regular expression is a class of characters that matches nearly
+everything; a secret such as "was never retrieved" would hide a signature. So no such value is searched for. Where the
+manifest declares it, that is a mistake in the manifest (`conflicts`), which the owner can mend. One that is inherited
+is left out in silence: that an environment has a variable must not make a manifest wrong, and a text that the manifest
+has in the open is none of its secrets.
 """
 
 from __future__ import annotations
@@ -35,6 +42,7 @@ from drainproof import hidden
 from drainproof.errors import HarnessError
 from drainproof.hidden import REDACTED, Hidden
 from drainproof.secret_names import names_a_secret
+from drainproof.vocabulary import COMMON, searched_alone, spoils_a_signature
 
 if TYPE_CHECKING:
     from drainproof.target.description import Target
@@ -47,26 +55,15 @@ manifest marks it, or its place (a password in a URL) leaves no doubt."""
 SHORTEST_NUMBER = 8
 """Digits that a number must have: `MAX_TOKENS = 131072` is none, and every count in the evidence may be the same."""
 
-SHORTEST_LINE = 8
-"""Characters of a line of a secret that has several (a private key) for the line to be searched for alone."""
-
 USER_ALONE = 20
 """Characters from which on a user without a password in a URL is taken for a token."""
 
-_COMMON_WORDS = """
-true false yes no on off none null nil unset empty enabled disabled enable disable default auto required optional test
-tests testing dev development prod production staging local localhost example sample demo debug info warning error
-secret password token admin root user guest public private unknown anonymous bearer basic digest http https stdout
-stderr launch signal process container systemd worker workers request server client ready predict python sigterm
-sigint sighup sigquit sigkill changeme us-east-1
+_KEPT_KEYS = """
+event probe kind record stream end error signal scenario name request cause failure phase disposition status recipient
+protocol
 """
 
-COMMON = frozenset(_COMMON_WORDS.split())
-"""Words that are searched for nowhere, whatever is named so."""
-
-KEPT = frozenset(
-    {"event", "probe", "kind", "record", "stream", "end", "error", "signal", "scenario", "name", "request"}
-)
+KEPT = frozenset(_KEPT_KEYS.split())
 """Keys whose values are words of our own in the evidence (`{"event": "launch"}`): hidden, they would spoil it. A value
 is one of those words where it is an identifier; anything else there is looked at like everything."""
 
@@ -235,20 +232,90 @@ NOTHING = Redactor()
 def secrets_of(target: Target, environment: Mapping[str, str]) -> set[str]:
     """The values to search for: declared by the target, or inherited from `environment`."""
     secrets = target.secrets
-    found: set[str] = set()
+    described = target.to_json()
+    found = set(_in_json(described, secrets))
     for name, value in environment.items():
         if secrets.name(name):
             found |= _searched(value, least=SHORTEST_DECLARED if secrets.mark(name) else SHORTEST_GUESSED)
         found |= _in_urls(value)
-    found |= _in_json(target.to_json(), secrets)
-    return {value for value in found if REDACTED not in value}  # saved evidence has been redacted before
+    judged = [text for _, text in _judged_by(described)]
+    return {
+        value
+        for value in found
+        if REDACTED not in value  # saved evidence has been redacted before
+        and not spoils_a_signature(value)
+        and not any(_is_in(text, value) for text in judged)
+    }
 
 
-def _in_json(value: Any, secrets: Secrets, key: str = "") -> set[str]:
-    """What the description of a target declares: variables, headers, arguments, URLs, at whatever place."""
-    found: set[str] = set()
+@dataclass(frozen=True, kw_only=True)
+class Conflict:
+    """A declared secret that cannot be hidden, for the verdicts would change with it."""
+
+    name: str
+    """Whose value it is."""
+    key: str | None
+    """The key of the manifest that has it in what the evidence is judged by; None: a signature is looked for."""
+
+
+def conflicts(target: Target) -> list[Conflict]:
+    """The declared secrets that cannot be hidden."""
+    described = target.to_json()
+    declared = _in_json(described, target.secrets)
+    found = [Conflict(name=name, key=None) for value, name in declared.items() if spoils_a_signature(value)]
+    found += [
+        Conflict(name=name, key=key)
+        for key, text in _judged_by(described)
+        for value, name in declared.items()
+        if _is_in(text, value)
+    ]
+    return sorted(set(found), key=lambda each: (each.key or "", each.name))
+
+
+def _judged_by(described: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The texts of a target that its evidence is compared with, by their keys in the manifest.
+
+    The policy is among them: its words are the manifest's own, and so is no secret that happens to be one.
+    """
+    workers = described["workers_are"]
+    found = [
+        ("provoke.load_failure.names_cause", (described["load_failure"] or {}).get("names_cause")),
+        ("provoke.worker_failure.names_cause", (described["worker_failure"] or {}).get("names_cause")),
+        ("windows.says_limited", described["windows"]["says_limited"]),
+        *((f"workers.{key}", workers[key]) for key in ("command", "pid", "executed")),
+        *((f"workers.describe.{key}", (workers["describe"] or {}).get(key)) for key in ("settings", "workers")),
+        *(("workers.describe.expect", text) for text in _texts((workers["describe"] or {}).get("expect"))),
+        *(("policy", text) for text in _texts(described["policy"])),
+    ]
+    return [(key, text) for key, text in found if text]
+
+
+def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
-        found |= _in_urls(value)
+        yield value
+    elif isinstance(value, Mapping):
+        for key, each in value.items():
+            yield key
+            yield from _texts(each)
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            yield from _texts(each)
+
+
+def _is_in(expression: str, value: str) -> bool:
+    """Whether the expression has the secret in it, as it is or escaped."""
+    plain = re.sub(r"\\(.)", r"\1", expression, flags=re.DOTALL)
+    return any(form in expression or form in plain for form in forms_of(value))
+
+
+def _in_json(value: Any, secrets: Secrets, key: str = "") -> dict[str, str]:
+    """What the description of a target declares: variables, headers, arguments, URLs, at whatever place.
+
+    To each value the name that makes it a secret.
+    """
+    found: dict[str, str] = {}
+    if isinstance(value, str):
+        found |= dict.fromkeys(_in_urls(value), "a password in a URL")
         if key == "path":
             found |= _in_query(value, secrets)
     elif isinstance(value, Mapping):
@@ -256,7 +323,7 @@ def _in_json(value: Any, secrets: Secrets, key: str = "") -> set[str]:
             if key in ("environment", "headers") and isinstance(each, str) and secrets.name(name):
                 least = SHORTEST_DECLARED if secrets.mark(name) else SHORTEST_GUESSED
                 for part in _of_header(each) if key == "headers" else (each,):
-                    found |= _searched(part, least=least)
+                    found |= dict.fromkeys(_searched(part, least=least), str(name))
             found |= _in_json(each, secrets, name)
     elif isinstance(value, (list, tuple)):
         if key in ("command", "arguments"):
@@ -310,31 +377,32 @@ def _in_urls(text: str) -> set[str]:
     return found
 
 
-def _in_query(path: str, secrets: Secrets) -> set[str]:
+def _in_query(path: str, secrets: Secrets) -> dict[str, str]:
     pairs = parse_qsl(urlsplit(path).query)
-    return {part for name, value in pairs if secrets.name(name) for part in _searched(value, least=SHORTEST_GUESSED)}
+    return {
+        part: name for name, value in pairs if secrets.name(name) for part in _searched(value, least=SHORTEST_GUESSED)
+    }
 
 
-def _in_arguments(words: list[str], secrets: Secrets) -> set[str]:
+def _in_arguments(words: list[str], secrets: Secrets) -> dict[str, str]:
     """What follows `--api-key`, as the next word or behind `=`; `NAME=value`; a header in a command of a shell."""
-    found: set[str] = set()
+    found: dict[str, str] = {}
     for word, following in itertools.zip_longest(words, words[1:], fillvalue=""):
         option = OPTION.fullmatch(word)
         if option is not None and secrets.name(option[1]):
             value = option[2] if option[2] is not None else following if word.startswith("-") else ""
-            found |= _searched(value, least=SHORTEST_GUESSED)
+            found |= dict.fromkeys(_searched(value, least=SHORTEST_GUESSED), str(option[1]))
         for name, value in HEADER.findall(word):
             if secrets.name(name):
                 for part in _of_header(value):
-                    found |= _searched(part, least=SHORTEST_GUESSED)
+                    found |= dict.fromkeys(_searched(part, least=SHORTEST_GUESSED), name)
     return found
 
 
 def forms_of(value: str) -> set[str]:
     """The texts in which a secret shows up: as it is, escaped for JSON, Python, URLs, HTML and shells, in base64."""
-    lines = [line.strip() for line in value.splitlines()] if "\n" in value else []
     found = set()
-    for text in (value, *(line for line in lines if len(line) >= SHORTEST_LINE)):
+    for text in searched_alone(value):
         found |= {text, repr(text)[1:-1], html.escape(text), html.escape(text, quote=False), shlex.quote(text)}
         for ascii_only in (True, False):
             once = json.dumps(text, ensure_ascii=ascii_only)[1:-1]

@@ -27,15 +27,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from drainproof.hidden import REDACTED
+
 Kind = Literal["exception_ignored", "never_awaited", "task_destroyed", "never_retrieved", "loop_closed"]
+
+_HIDDEN = re.escape(REDACTED)
+"""A secret may have been any word of a line but Python's own."""
 
 _HEADS: dict[Kind, re.Pattern[str]] = {
     # `in: <function X.__del__ at …>`, `in: 'cython.name'`, `in atexit callback <…>:`, from 3.14 on `while …:`
     "exception_ignored": re.compile(
-        r"Exception ignored (?:(?:in|on|while)\b.*(?:<.+>|'.+'):?|while [\w. ]+:|(?:in|on) \w+\.[\w.]+:?)$"
+        rf"Exception ignored (?:(?:in|on|while)\b.*(?:<.+>|'.+'|{_HIDDEN}):?|while [\w. ]+:|(?:in|on) \w+\.[\w.]+:?)$"
     ),
     "never_awaited": re.compile(
-        r"(?:/.*|\S+):\d+: RuntimeWarning: coroutine (?:method )?'[^']+'(?: of '[^']+')? was never awaited$"
+        rf"(?:(?:/.*|\S+):\d+:|\S*{_HIDDEN}\S*) RuntimeWarning: "
+        rf"coroutine (?:method )?(?:'[^']+'(?: of '[^']+')?|.*{_HIDDEN}.*) was never awaited$"
     ),
     # Some log handlers add the place of the call at the end.
     "task_destroyed": re.compile(r"Task was destroyed but it is pending!(?:\s+\S+:\d+)?$"),
@@ -256,7 +262,9 @@ def _is_error(text: str, *, neighbour: bool) -> bool:
     `neighbour`: it stands right behind the traceback. Elsewhere it must not be mistaken for a log line such as
     `Server: stopped`, and the name must be one that only errors have.
     """
-    match = _ERROR.match(text)
+    if neighbour and REDACTED in text.partition(" ")[0]:  # a secret may be a part of the error's name
+        return True
+    match = _ERROR.match(text.replace(REDACTED, "Redacted"))
     if match is None:
         return False
     module, name = match[1], match[2]

@@ -16,10 +16,11 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from drainproof.errors import ManifestError
+from drainproof.hidden import REDACTED
 from drainproof.load.answer import GRPC_CODES
 from drainproof.load.plan import Expectation, Request
 from drainproof.nearest import did_you_mean, nearest
-from drainproof.redaction import Secrets
+from drainproof.redaction import Conflict, Secrets, conflicts
 from drainproof.target.container_spec import ContainerSpec
 from drainproof.target.description import (
     FatalError,
@@ -98,7 +99,25 @@ def parse_target(text: str, *, file: Path) -> Target:
 def _target(document: dict[str, Any], file: Path, launch: str | None) -> Target:
     table, prefix = _manifest_table(document, file)
     manifest = _validate(table, file=file, prefix=prefix)
-    return _resolve(manifest, file, mode=_mode(manifest, launch, file), prefix=prefix)
+    target = _resolve(manifest, file, mode=_mode(manifest, launch, file), prefix=prefix)
+    if found := conflicts(target):
+        raise ManifestError(report([_cannot_be_hidden(each, prefix) for each in found], file=str(file)))
+    return target
+
+
+def _cannot_be_hidden(conflict: Conflict, prefix: str) -> Mistake:
+    otherwise = f"or list the name under secrets.harmless if the value of {conflict.name} is no secret"
+    if conflict.key is None:
+        text = (
+            "its name says that it is a secret, but the value is a part of what the output is searched for: hiding it "
+            f"would hide that, and a failure with it; choose another value, {otherwise}"
+        )
+        return Mistake(key=conflict.name, value=REDACTED, text=text)
+    text = (
+        f"the value of {conflict.name} is in it, which is a secret and so is not in the output any more when that is "
+        f"compared with this; write what the output says besides, {otherwise}"
+    )
+    return Mistake(key=prefix + conflict.key, value=REDACTED, text=text)
 
 
 @dataclass(frozen=True, kw_only=True)
