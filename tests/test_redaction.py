@@ -6,6 +6,7 @@ import ast
 import base64
 import json
 import signal
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import drainproof
@@ -20,6 +21,7 @@ from drainproof.secret_names import names_a_secret
 from drainproof.target.description import Target
 from drainproof.target.manifest import load_target
 from drainproof.target.output import OutputLog
+from drainproof.verdict import Gate, Known, Results, Stale, Verdict
 from drainproof.vocabulary import COMMON
 from hypothesis import given
 from hypothesis import strategies as st
@@ -342,3 +344,81 @@ def test_no_secret_of_the_environment_hides_debris(word: str, start: int, length
 
 def _line(text: str) -> dict[str, object]:
     return {"t": 1.0, "stream": "stderr", "text": text}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["PGPASSWORD", "MYSQLPASSWORD", "DJANGO_SECRETKEY", "SSHPASS", "AUTHTOKEN", "ACCESSTOKEN", "API_KEYS", "DB_PASS2",
+     "REDIS_CREDS", "CREDS", "GITHUB_PAT", "JWT", "MY_JWT", "DOCKER_AUTH_CONFIG", "AZURE_STORAGE_CONNECTION_STRING",
+     "connectionString", "PRIVATE_KEYS", "accesstoken", "SECRET_KEY_BASE"],
+)  # fmt: skip
+def test_more_names_of_credentials(name: str) -> None:
+    assert names_a_secret(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["PATTERN", "MAX_TOKENS", "max_new_tokens", "EOS_TOKEN", "pad_token", "STOP_TOKENS", "COMPASS", "BYPASS", "SPAT",
+     "PATH_PAT_INFO", "num_tokens", "CONNECTION_STRING_LENGTH", "PASSTHROUGH", "PAT"],
+)  # fmt: skip
+def test_more_names_of_other_things(name: str) -> None:
+    assert not names_a_secret(name)
+
+
+@pytest.mark.parametrize(
+    ("command", "value"),
+    [
+        ('["sh", "-c", "export INLINE_API_KEY=planted-1; exec serve {port}"]', "planted-1"),
+        ('["sh", "-ec", "API_KEY=planted-1 exec serve {port}"]', "planted-1"),
+        ("""["sh", "-c", "API_KEY='planted 1' exec serve {port}"]""", "planted 1"),
+        ('["sh", "-c", "serve --api-key planted-1 {port} && true"]', "planted-1"),
+        ('["serve", "{port}", "--env=API_KEY=planted-1"]', "planted-1"),
+        ('["serve", "{port}", "--env", "API_KEY=planted-1"]', "planted-1"),
+        ("""["serve", "{port}", '--config={{"api_key": "planted-1"}}']""", "planted-1"),
+        ("""["serve", "{port}", '--config', '{{"deep": [{{"api_key": "planted-1"}}]}}']""", "planted-1"),
+        ('["serve", "{port}", "--password=correct horse"]', "correct horse"),
+        ('["serve", "{port}", "--db=postgres://me:planted-1@db"]', "planted-1"),
+        ('["serve", "{port}", "--hook=http://h/?token=planted-1"]', "planted-1"),
+        ('["sh", "-c", "API_KEY=$OTHER_VALUE exec serve {port}"]', None),
+    ],
+)
+def test_secrets_inside_of_arguments(tmp_path: Path, command: str, value: str | None) -> None:
+    assert secrets_of(target(tmp_path, command=command), {}) == ({value} if value else set())
+
+
+def test_secrets_in_the_paths_of_health(tmp_path: Path) -> None:
+    health = '[]\n[provoke.fatal]\npath = "/fatal?token=planted-3"\n'
+    described = target(tmp_path, harmless=health)
+    described = replace(described, readiness="/ready?api_key=planted-1", liveness="/live?token=planted-2")
+    assert secrets_of(described, {}) == {"planted-1", "planted-2", "planted-3"}
+
+
+@pytest.mark.parametrize(
+    ("body", "values"),
+    [
+        ('json = { api_key = "planted-1", deep = [{ password = "planted-2" }], x = "no" }', {"planted-1", "planted-2"}),
+        ("body = 'api_key=planted-1&text=not-this'", {"planted-1"}),
+        ("body = 'text about api_key and = signs'", set()),
+        ('json = { token = "{token}", tokens = ["not-this"], max_tokens = 12345678 }', set()),
+        ('expect = { json = { session_token = "planted-1" } }', {"planted-1"}),
+    ],
+)  # fmt: skip
+def test_secrets_in_bodies(tmp_path: Path, body: str, values: set[str]) -> None:
+    assert secrets_of(target(tmp_path, headers=f'}}\n{body}\n[[request]]\npath = "/a"\nheaders = {{'), {}) == values
+
+
+def test_what_is_declared_of_a_run_has_no_secret() -> None:
+    known = Known(id="DRAIN-1", reason="as in https://me:planted-1@h/", link="https://h/?the-secret")
+    results = Results(
+        target={}, versions={}, verdicts=(), started="", seconds=0, aborted=False,
+        gate=Gate(rule="no-regression:/tmp/the-secret", passed=False, reasons=("the-secret",), remarks=("the-secret",)),
+        stale=(Stale(known=replace(known, id="DRAIN-1 the-secret"), why="the-secret"),),
+    )  # fmt: skip
+    verdict = Verdict(
+        requirement="A", level="MUST", rule="", scenario="s", title="", verdict="fail", summary="", known=known
+    )
+    redactor = Redactor(["the-secret"], told=[known.reason, known.link])
+    shown = json.dumps([asdict(redactor.results(results)), asdict(redactor.verdict(verdict))])
+    assert shown.count(REDACTED) == 9, shown
+    assert "the-secret" not in shown
+    assert "planted" not in shown

@@ -27,12 +27,12 @@ from __future__ import annotations
 import base64
 import binascii
 import html
-import itertools
 import json
 import os
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -46,7 +46,7 @@ from drainproof.vocabulary import COMMON, searched_alone, spoils_a_signature
 
 if TYPE_CHECKING:
     from drainproof.target.description import Target
-    from drainproof.verdict import Results, Verdict
+    from drainproof.verdict import Gate, Known, Results, Stale, Verdict
 
 SHORTEST_GUESSED, SHORTEST_DECLARED = 6, 4
 """Characters that a value must have to be searched for: where its name alone speaks for a secret, and where the
@@ -67,6 +67,9 @@ KEPT = frozenset(_KEPT_KEYS.split())
 """Keys whose values are words of our own in the evidence (`{"event": "launch"}`): hidden, they would spoil it. A value
 is one of those words where it is an identifier; anything else there is looked at like everything."""
 
+PATHS = frozenset({"path", "readiness", "liveness"})
+"""Keys of a target whose values are paths with, perhaps, a query."""
+
 PIECE = 1 << 20
 """Bytes that are looked through at once."""
 
@@ -75,6 +78,9 @@ BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 PLACEHOLDER = re.compile(r"\{\{|\}\}|\{[^{}]*\}")
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^\s/?#@\"'<>]*)@")
 HEADER = re.compile(r"([A-Za-z][A-Za-z0-9-]*)\s*:\s*(\S[^\"'\r\n]*)")
+SCRIPT = re.compile(r"-[a-z]*c")
+"""The option of a shell before its script."""
+VARIABLE = re.compile(r"\$(?:\w+|\{\w+\})")
 OPTION = re.compile(r"-{0,2}([A-Za-z][A-Za-z0-9_.-]*)(?:=(.*))?", re.DOTALL)
 
 
@@ -110,17 +116,22 @@ class Secrets:
 class Redactor:
     """Hides the secrets of one target. Immutable, so any thread may use it."""
 
-    def __init__(self, values: Iterable[str] = (), *, secrets: Secrets | None = None) -> None:
-        """`values`: those to search for, each of them, in all their forms."""
+    def __init__(self, values: Iterable[str] = (), *, secrets: Secrets | None = None, told: Iterable[str] = ()) -> None:
+        """`values`: those to search for, each of them, in all their forms; `told`: texts with, perhaps, URLs."""
         self._secrets = secrets or Secrets()
+        values = {*values, *(password for text in told for password in _in_urls(text))}
         self.forms: tuple[str, ...] = tuple(sorted({form for value in values for form in forms_of(value)}))
         """All texts that are searched for."""
         self._hidden = Hidden(self.forms)
 
     @classmethod
-    def of(cls, target: Target, *, environment: Mapping[str, str] | None = None) -> Redactor:
-        """The redactor of a target that is started from `environment` (None: our own, as it is now)."""
-        return cls(secrets_of(target, os.environ if environment is None else environment), secrets=target.secrets)
+    def of(cls, target: Target, *, environment: Mapping[str, str] | None = None, told: Iterable[str] = ()) -> Redactor:
+        """The redactor of a target that is started from `environment` (None: our own, as it is now).
+
+        `told`: what else the reports will say that the user wrote; the passwords in its URLs are searched for as well.
+        """
+        values = secrets_of(target, os.environ if environment is None else environment)
+        return cls(values, secrets=target.secrets, told=told)
 
     def text(self, text: str) -> str:
         """`text` without secrets."""
@@ -160,7 +171,24 @@ class Redactor:
             facts=self.json(verdict.facts),
             title=self.text(verdict.title),
             repeat=self.text(verdict.repeat),
+            known=None if verdict.known is None else self._known(verdict.known),
         )
+
+    def _known(self, known: Known) -> Known:
+        """Its id stays: it was found among the requirements and scenarios, and is compared with them."""
+        return replace(known, reason=self.text(known.reason), link=self.text(known.link))
+
+    def _gate(self, gate: Gate) -> Gate:
+        return replace(
+            gate,
+            rule=self.text(gate.rule),
+            reasons=tuple(map(self.text, gate.reasons)),
+            remarks=tuple(map(self.text, gate.remarks)),
+        )
+
+    def _stale(self, stale: Stale) -> Stale:
+        known = replace(self._known(stale.known), id=self.text(stale.known.id))
+        return replace(stale, known=known, why=self.text(stale.why))
 
     def results(self, results: Results) -> Results:
         """Results without secrets; the verdicts in them are taken as they are, see `verdict`."""
@@ -169,6 +197,8 @@ class Redactor:
             target=self.json(results.target),
             versions=self.json(results.versions),
             command=self.text(results.command),
+            gate=None if results.gate is None else self._gate(results.gate),
+            stale=tuple(map(self._stale, results.stale)),
         )
 
     def clean(self, folder: Path) -> None:
@@ -316,14 +346,17 @@ def _in_json(value: Any, secrets: Secrets, key: str = "") -> dict[str, str]:
     found: dict[str, str] = {}
     if isinstance(value, str):
         found |= dict.fromkeys(_in_urls(value), "a password in a URL")
-        if key == "path":
+        if key in PATHS:
             found |= _in_query(value, secrets)
+        elif key == "body":
+            found |= _in_body(value, secrets)
     elif isinstance(value, Mapping):
         for name, each in value.items():
             if key in ("environment", "headers") and isinstance(each, str) and secrets.name(name):
                 least = SHORTEST_DECLARED if secrets.mark(name) else SHORTEST_GUESSED
                 for part in _of_header(each) if key == "headers" else (each,):
                     found |= dict.fromkeys(_searched(part, least=least), str(name))
+            found |= _by_keys(each, secrets) if key == "expect" and name == "json" else {}
             found |= _in_json(each, secrets, name)
     elif isinstance(value, (list, tuple)):
         if key in ("command", "arguments"):
@@ -378,25 +411,82 @@ def _in_urls(text: str) -> set[str]:
 
 
 def _in_query(path: str, secrets: Secrets) -> dict[str, str]:
-    pairs = parse_qsl(urlsplit(path).query)
+    return _named(parse_qsl(urlsplit(path).query), secrets)
+
+
+def _named(pairs: Iterable[tuple[str, str]], secrets: Secrets) -> dict[str, str]:
+    """Of names and values, the values of those that are a secret's."""
     return {
         part: name for name, value in pairs if secrets.name(name) for part in _searched(value, least=SHORTEST_GUESSED)
     }
 
 
-def _in_arguments(words: list[str], secrets: Secrets) -> dict[str, str]:
-    """What follows `--api-key`, as the next word or behind `=`; `NAME=value`; a header in a command of a shell."""
+def _in_body(body: str, secrets: Secrets) -> dict[str, str]:
+    """In JSON by the names of its keys, otherwise in a form (`name=value&…`)."""
+    try:
+        return _by_keys(json.loads(body), secrets)
+    except (ValueError, RecursionError):
+        return _named(parse_qsl(body), secrets)
+
+
+def _by_keys(value: Any, secrets: Secrets) -> dict[str, str]:
+    """In a JSON value: the texts whose key is a secret's name. An array is none: `tokens` are pieces of a text."""
     found: dict[str, str] = {}
-    for word, following in itertools.zip_longest(words, words[1:], fillvalue=""):
+    if isinstance(value, Mapping):
+        found |= _named(((name, each) for name, each in value.items() if isinstance(each, str)), secrets)
+        for each in value.values():
+            found |= _by_keys(each, secrets)
+    elif isinstance(value, list):
+        for each in value:
+            found |= _by_keys(each, secrets)
+    return found
+
+
+def _in_arguments(words: Sequence[str], secrets: Secrets) -> dict[str, str]:
+    """What follows `--api-key`, as the next word or behind `=`; `NAME=value`; and what is inside of a word.
+
+    That is: a script for a shell, an assignment behind an option (`--env=API_KEY=…`), JSON, a header, a query.
+    """
+    found: dict[str, str] = {}
+    for before, word, following in zip(["", *words], words, [*words[1:], ""], strict=False):
+        if SCRIPT.fullmatch(before):
+            found |= _in_arguments(_shell_words(word), secrets)
+            continue
         option = OPTION.fullmatch(word)
         if option is not None and secrets.name(option[1]):
             value = option[2] if option[2] is not None else following if word.startswith("-") else ""
-            found |= dict.fromkeys(_searched(value, least=SHORTEST_GUESSED), str(option[1]))
-        for name, value in HEADER.findall(word):
-            if secrets.name(name):
-                for part in _of_header(value):
-                    found |= dict.fromkeys(_searched(part, least=SHORTEST_GUESSED), name)
+            if not VARIABLE.fullmatch(value):
+                found |= dict.fromkeys(_searched(value, least=SHORTEST_GUESSED), str(option[1]))
+            continue
+        found |= _in_word(word, secrets)
+        if option is not None and option[2]:
+            found |= _in_arguments([option[2]], secrets)
     return found
+
+
+def _in_word(word: str, secrets: Secrets) -> dict[str, str]:
+    found = _in_query(word, secrets) if "?" in word else {}
+    for name, value in HEADER.findall(word):
+        if secrets.name(name):
+            for part in _of_header(value):
+                found |= dict.fromkeys(_searched(part, least=SHORTEST_GUESSED), str(name))
+    text = word.replace("{{", "{").replace("}}", "}")  # in a command, braces are doubled
+    if text.startswith(("{", "[")):
+        with suppress(ValueError, RecursionError):
+            found |= _by_keys(json.loads(text), secrets)
+    elif any(character.isspace() for character in word) and len(parts := _shell_words(word)) > 1:
+        found |= _in_arguments(parts, secrets)
+    return found
+
+
+def _shell_words(script: str) -> list[str]:
+    """The words of a script; where its quotes do not match, what stands between blanks and the shell's own signs."""
+    lexer = shlex.shlex(script, posix=True, punctuation_chars=True)
+    lexer.whitespace_split, lexer.commenters = True, ""
+    try:
+        return list(lexer)
+    except ValueError:
+        return re.split(r"[\s;&|()<>\"']+", script)
 
 
 def forms_of(value: str) -> set[str]:

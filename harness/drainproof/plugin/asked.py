@@ -37,6 +37,13 @@ class Asked:
     rerun: frozenset[CheckKey] | None = None
     """The checks to run again, by the ids of their scenarios without repetitions; None: everything."""
 
+    @property
+    def texts(self) -> list[str]:
+        """What the user wrote in them and reports say again."""
+        declared = () if self.known is None else self.known.declared
+        rule = [] if self.rule is None else [self.rule.given]
+        return [*rule, *(text for known in declared for text in (known.id, known.reason, known.link))]
+
 
 def refuse_own_baseline(config: pytest.Config, wanted: Wanted) -> None:
     """Raises UserError where this run would put its own results in the place of the baseline.

@@ -87,7 +87,7 @@ class Run:
     @functools.cached_property
     def redactor(self) -> Redactor:
         """Hides the target's secrets from verdicts, reports and the terminal."""
-        return Redactor.of(self.target)
+        return Redactor.of(self.target, told=self.asked.texts)
 
     @property
     def digest(self) -> Digest | None:
