@@ -6,6 +6,7 @@ import ast
 import base64
 import json
 import signal
+import textwrap
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -422,3 +423,70 @@ def test_what_is_declared_of_a_run_has_no_secret() -> None:
     assert shown.count(REDACTED) == 9, shown
     assert "the-secret" not in shown
     assert "planted" not in shown
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'command = "serve --api-key=4711471147 {prot}"',
+        'command = ["serve", "--api-key=4711471147", "{prot}"]',
+        'command = ["serve", "--api-key", "4711471147", "{port}"]\nports = 5',
+        'command = ["sh", "-c", "API_KEY=\'4711471147\' exec x {prot}"]',
+        'command = "API_KEY=4711471147 serve {port}"',
+        'command = ["x", "{port}"]\nenv = "API_KEY=4711471147"',
+        'command = ["x", "{port}"]\nenv = { API_KEY = "4711471147" x }',
+        'command = ["x", "{port}"]\nenv = { A = "b", API_KEY = "4711471147", C = "d" x }',
+        'command = ["x", "--api-key", "4711471147" x]',
+        "command = ['x', '--api-key=4711471147' x]",
+        'command = ["x", "{port}"]\nenv = { DB = "postgres://me:4711471147@h" x }',
+        'command = ["x", "{port}"]\n[health]\nreadiness = "ready?token=4711471147"',
+        'command = ["x", "{port}"]\n[[request]]\nheaders = "Authorization: Bearer 4711471147"',
+        'command = ["x", "{port}"]\n[[request]]\nbody = ["api_key=4711471147"]',
+        "command = ['x', '{port}']\n[[request]]\npath = '/p'\nbody = 'a'\njson = '{\"api_key\": \"4711471147\"}'",
+        'command = ["x", "{port}"]\nenv.API_KEY = """4711471147\nx""" y',
+    ],
+)
+def test_no_mistake_shows_a_secret(tmp_path: Path, line: str) -> None:
+    (tmp_path / "drainproof.toml").write_text(f"[start]\n{line}\n")
+    with pytest.raises(ManifestError) as caught:
+        load_target(tmp_path)
+    assert "4711471147" not in str(caught.value), str(caught.value)
+
+
+def test_a_mistake_without_a_secret_is_shown_in_full(tmp_path: Path) -> None:
+    (tmp_path / "drainproof.toml").write_text('[start]\ncommand = ["serve", "--port" "{port}"]\n')
+    with pytest.raises(ManifestError, match=r'command = \["serve", "--port" "\{port\}"\]'):
+        load_target(tmp_path)
+
+
+LONG = "".join(f"{number:04x}" for number in range(64))
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        LONG.encode().hex(), LONG.encode().hex().upper(), base64.encodebytes(LONG.encode()).decode(),
+        "\n".join(textwrap.wrap(base64.b64encode(LONG.encode()).decode(), 64)),
+    ],
+)  # fmt: skip
+def test_more_forms_of_a_secret(shown: str) -> None:
+    assert set(Redactor([LONG]).text(shown)) <= set(f"\n{REDACTED}")
+
+
+def test_an_escaped_slash_hides_no_secret() -> None:
+    assert Redactor(["the/planted/secret"]).text(r'{"a": "the\/planted\/secret"}') == '{"a": "[redacted]"}'
+
+
+def test_escape_sequences_hide_no_secret() -> None:
+    redactor = Redactor(["the-planted-secret"])
+    assert redactor.text("\x1b[1mthe-\x1b[31mplanted\x1b[0m-secret and more") == "[redacted] and more"
+    assert redactor.text("\x1b[1mnothing\x1b[0m") == "\x1b[1mnothing\x1b[0m"
+    assert redactor.json({"text": "the-\x1b[31mplanted-secret"}) == {"text": REDACTED}
+
+
+def test_a_long_secret_is_not_cut_in_two() -> None:
+    secret = "".join(f"{number:05x}" for number in range(4096))
+    hidden = Hidden([secret, "another"])
+    data = b"before " + secret.encode()[:-1]
+    cut = hidden.cut(data, len(data))
+    assert data[:cut] == b"before "

@@ -16,7 +16,11 @@ REDACTED = "[redacted]"
 """What stands in the place of a secret."""
 
 FARTHEST = 8 * 1024
-"""Bytes that a cut is moved back at most: a line that repeats the beginning of a secret must not be held for ever."""
+"""Bytes that a cut is moved back at most, unless the secrets are longer than half of it: a line that repeats the
+beginning of a secret must not be held for ever."""
+
+FIRST = 8
+"""Bytes of a form that are looked for first."""
 
 
 def replace(data: AnyStr, forms: Sequence[AnyStr], mark: AnyStr) -> AnyStr:
@@ -66,18 +70,26 @@ class Hidden:
 
         What is behind the end of `data` is not known: what is there by now may be the beginning of a secret.
         """
-        wanted, least = at, max(0, at - FARTHEST)
+        wanted, least = at, max(0, at - max(FARTHEST, 2 * self._longest))
         moved = bool(self._forms)
         while moved:
-            moved = False
-            for start in range(max(least, at - self._longest + 1), at):
-                if any(self._may_begin(data, start, at, form) for form in self._forms):
-                    at, moved = start, True
-                    break
+            earliest = min(self._beginning(data, form, least, at) for form in self._forms)
+            at, moved = earliest, earliest < at
         return at if at > least or least == 0 else wanted
 
-    def _may_begin(self, data: bytes, start: int, at: int, form: bytes) -> bool:
-        return start + len(form) > at and form.startswith(data[start : start + len(form)])
+    def _beginning(self, data: bytes, form: bytes, least: int, at: int) -> int:
+        """The first place before `at` where the form, or as much of it as there is, begins and goes on behind `at`.
+
+        `at` where there is none. It looks for the first bytes, since to compare the whole form at each place takes
+        seconds for one of many kilobytes.
+        """
+        start, first = max(least, at - len(form) + 1), form[:FIRST]
+        while 0 <= (start := data.find(first, start)) < at:
+            if form.startswith(data[start : start + len(form)]):
+                return start
+            start += 1
+        ends = range(max(least, at - len(form) + 1, len(data) - len(first) + 1), at)  # too short for the first bytes
+        return next((start for start in ends if form.startswith(data[start:])), at)
 
 
 NOTHING = Hidden()

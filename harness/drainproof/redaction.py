@@ -42,7 +42,8 @@ from drainproof import hidden
 from drainproof.errors import HarnessError
 from drainproof.hidden import REDACTED, Hidden
 from drainproof.secret_names import names_a_secret
-from drainproof.vocabulary import COMMON, searched_alone, spoils_a_signature
+from drainproof.text import ESCAPE_SEQUENCE
+from drainproof.vocabulary import COMMON, SHORTEST_LINE, searched_alone, spoils_a_signature
 
 if TYPE_CHECKING:
     from drainproof.target.description import Target
@@ -134,8 +135,14 @@ class Redactor:
         return cls(values, secrets=target.secrets, told=told)
 
     def text(self, text: str) -> str:
-        """`text` without secrets."""
-        return hidden.replace(text, self.forms, REDACTED) if self.forms else text
+        """`text` without secrets. Where escape sequences of a terminal are inside of one, it loses all of them."""
+        if not self.forms:
+            return text
+        clean = hidden.replace(text, self.forms, REDACTED)
+        if "\x1b" in clean and (bare := ESCAPE_SEQUENCE.sub("", clean)) != clean:
+            without = hidden.replace(bare, self.forms, REDACTED)
+            return without if without != bare else clean
+        return clean
 
     def json(self, value: Any, *, key: str = "") -> Any:
         """A JSON value without secrets: in its texts, and whatever it is, the value of a name that is a secret's."""
@@ -490,17 +497,18 @@ def _shell_words(script: str) -> list[str]:
 
 
 def forms_of(value: str) -> set[str]:
-    """The texts in which a secret shows up: as it is, escaped for JSON, Python, URLs, HTML and shells, in base64."""
+    """The texts in which a secret shows up: as it is, escaped for JSON, Python, URLs, HTML, shells, in base64 and hex."""
     found = set()
     for text in searched_alone(value):
         found |= {text, repr(text)[1:-1], html.escape(text), html.escape(text, quote=False), shlex.quote(text)}
         for ascii_only in (True, False):
             once = json.dumps(text, ensure_ascii=ascii_only)[1:-1]
-            found |= {once, json.dumps(once, ensure_ascii=ascii_only)[1:-1]}
+            found |= {once, once.replace("/", "\\/"), json.dumps(once, ensure_ascii=ascii_only)[1:-1]}
         data = text.encode("utf-8", "surrogateescape")
         for quoted in (quote(data, safe=""), quote(data), quote_plus(data)):
             found |= {quoted, re.sub("%[0-9A-F]{2}", lambda code: code[0].lower(), quoted)}
-        found |= _in_base64(data)
+        found |= _in_base64(data) | {data.hex(), data.hex().upper()}
+    found |= _in_lines_of_base64(value.encode("utf-8", "surrogateescape"))
     return found
 
 
@@ -518,3 +526,33 @@ def _in_base64(data: bytes) -> set[str]:
             if len(inner) >= SHORTEST_GUESSED:
                 found.add(inner)
     return found
+
+
+def _in_lines_of_base64(data: bytes) -> set[str]:
+    """In base64 that is broken into lines as MIME and PEM have it: each line."""
+    encoded = base64.b64encode(data).decode()
+    lines = {encoded[at : at + width] for width in (64, 76) for at in range(0, len(encoded), width)}
+    return {line for line in lines if len(line) >= SHORTEST_LINE}
+
+
+def without_secrets(text: str) -> str:
+    """`text`, which a person has written somewhere in a manifest, without what looks like a secret in it.
+
+    For messages about a manifest that cannot be read, so that nothing is known of what it declares.
+    """
+    nothing = Secrets()
+    found = {*_in_urls(text), *_in_query(text, nothing), *_in_body(text, nothing), *_in_arguments([text], nothing)}
+    return _replaced(text, sorted(found, key=len, reverse=True))
+
+
+def words_without_secrets(values: Sequence[Any]) -> list[Any]:
+    """The same for an array, which may be a command: what follows `--api-key` is a secret for what is before it."""
+    words = [each if isinstance(each, str) else "" for each in values]
+    found = sorted(_in_arguments(words, Secrets()), key=len, reverse=True)
+    return [_replaced(each, found) if isinstance(each, str) else each for each in values]
+
+
+def _replaced(text: str, found: Iterable[str]) -> str:
+    for value in found:
+        text = text.replace(value, REDACTED)
+    return text

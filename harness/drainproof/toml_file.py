@@ -9,6 +9,7 @@ from typing import Any
 
 from drainproof.errors import UserError
 from drainproof.hidden import REDACTED
+from drainproof.redaction import without_secrets
 from drainproof.secret_names import names_a_secret
 
 if sys.version_info >= (3, 11):
@@ -36,6 +37,15 @@ def parse_toml(text: str, *, file: Path, error: type[UserError] = UserError) -> 
         raise error(_syntax(file, text, str(wrong))) from wrong
 
 
+NAME = re.compile(r"[A-Za-z][\w.-]*")
+VALUE = re.compile(r"(?<==)\s*[^\s=,{\[].*|[\"'].*", re.DOTALL)
+
+
+def _without_values(line: str) -> str:
+    """What stands before the first value of a line: where the values end, and whose they are, nobody knows by now."""
+    return VALUE.sub(f" {REDACTED}", line, count=1)
+
+
 def _syntax(file: Path, text: str, message: str) -> str:
     """A syntax error with the line it is in."""
     place = re.search(r" \(at line (\d+), column (\d+)\)$", message)
@@ -44,6 +54,5 @@ def _syntax(file: Path, text: str, message: str) -> str:
     line, column = int(place[1]), int(place[2])
     lines = text.split("\n")
     shown = lines[line - 1].strip() if line <= len(lines) else ""
-    key, equals, _ = shown.partition("=")
-    shown = f"{key}{equals} {REDACTED}" if equals and names_a_secret(key) else shown
+    shown = _without_values(shown) if any(map(names_a_secret, NAME.findall(shown))) else without_secrets(shown)
     return f"{file}, line {line}, column {column}: not valid TOML: {message[: place.start()]}\n  {shown}".rstrip()

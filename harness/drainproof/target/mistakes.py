@@ -19,6 +19,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from drainproof.hidden import REDACTED
 from drainproof.nearest import did_you_mean, nearest
+from drainproof.redaction import without_secrets, words_without_secrets
 from drainproof.secret_names import names_a_secret
 
 Location = tuple[str | int, ...]
@@ -79,9 +80,9 @@ def translate(error: ValidationError, *, model: type[BaseModel], data: Mapping[s
             place, value = _look_up(data, location)
             secret = place[:1] != ("secrets",) and any(names_a_secret(str(part)) for part in place)
             shown = None if value is _NOTHING else REDACTED if secret else show(_without_secrets(value))
-            if secret and str(value):
-                text = text.replace(str(value), REDACTED)  # noqa: PLW2901 - some tell how to write it instead
-            found.append(Mistake(key=prefix + dotted(place), value=shown, text=text))
+            # some texts tell how to write the value instead
+            told = text.replace(str(value), REDACTED) if secret and str(value) else without_secrets(text)
+            found.append(Mistake(key=prefix + dotted(place), value=shown, text=told))
     return found
 
 
@@ -110,8 +111,8 @@ def _without_secrets(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {k: REDACTED if names_a_secret(str(k)) else _without_secrets(each) for k, each in value.items()}
     if isinstance(value, str):
-        return PASSWORD_IN_URL.sub(rf"\1{REDACTED}@", value)
-    return [_without_secrets(each) for each in value] if isinstance(value, list) else value
+        return PASSWORD_IN_URL.sub(rf"\1{REDACTED}@", without_secrets(value))
+    return [_without_secrets(each) for each in words_without_secrets(value)] if isinstance(value, list) else value
 
 
 def _explain(details: ErrorDetails, model: type[BaseModel]) -> Iterator[tuple[Location, str]]:
