@@ -30,7 +30,7 @@ import drainproof
 from drainproof import installed, saved
 from drainproof.errors import UserError
 from drainproof.evidence import digests
-from drainproof.plugin.folders import SESSION
+from drainproof.report_names import SESSION
 from drainproof.saved import DamagedResults, Saved
 from drainproof.verdict import OUTCOMES, Results, Verdict
 

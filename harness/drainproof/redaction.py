@@ -497,7 +497,7 @@ def _shell_words(script: str) -> list[str]:
 
 
 def forms_of(value: str) -> set[str]:
-    """The texts in which a secret shows up: as it is, escaped for JSON, Python, URLs, HTML, shells, in base64 and hex."""
+    """Texts in which a secret shows up: as it is, escaped for JSON, Python, URLs, HTML, shells, in base64, in hex."""
     found = set()
     for text in searched_alone(value):
         found |= {text, repr(text)[1:-1], html.escape(text), html.escape(text, quote=False), shlex.quote(text)}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 from pathlib import Path
 
 import pytest
-from drainproof.redaction import Redactor
+from drainproof.plugin.folders import ReportFolder, new_evidence_folder
+from drainproof.report_names import MARKER_TEXT
 from drainproof.target import digest
 from drainproof.target.manifest import load_target
 
@@ -36,7 +38,7 @@ def folder(tmp_path: Path) -> Path:
 
 def of(folder: Path) -> digest.Digest:
     target = load_target(folder)
-    return digest.of_folder(target, Redactor.of(target, environment={}))
+    return digest.of_folder(target)
 
 
 def test_a_copy_has_the_same(folder: Path, tmp_path: Path) -> None:
@@ -68,12 +70,74 @@ def test_what_comes_and_goes_is_left_out(folder: Path, name: str) -> None:
     (folder / "models" / name).mkdir()
     (folder / "models" / name / "file").write_text("x")
     (folder / "server.pyc").write_text("x")
-    for mark, place in (("pyvenv.cfg", "env"), (".drainproof", "my-reports")):
-        (folder / place).mkdir()
-        (folder / place / mark).write_text("x")
-        (folder / place / "file").write_text(name)
     os.mkfifo(folder / "pipe")
     assert of(folder) == before
+    virtual_environment(folder / "env", name)
+    reports = folder / "my-reports"
+    ReportFolder(reports, option="x").prepare()
+    new_evidence_folder(reports, option="x").joinpath("file").write_text(name)
+    (reports / "results.json").write_text(name)
+    (reports / "of-somebody-else.html").write_text(name)
+    after = of(folder)
+    assert after["sha256"] == before["sha256"]
+    assert after["of"] == before["of"] + "; without env (a virtual environment), my-reports (reports of drainproof)"
+
+
+def virtual_environment(folder: Path, content: str) -> None:
+    (folder / "bin").mkdir(parents=True)
+    (folder / "bin" / "python").symlink_to("/usr/bin/python3")
+    (folder / "pyvenv.cfg").write_text("home = /usr/bin")
+    (folder / "file").write_text(content)
+
+
+@pytest.mark.parametrize("mark", ["pyvenv.cfg", ".drainproof"])
+@pytest.mark.parametrize("text", ["", MARKER_TEXT])
+def test_a_mark_alone_hides_nothing(folder: Path, mark: str, text: str) -> None:
+    (folder / "models" / mark).write_text(text)
+    before = of(folder)["sha256"]
+    (folder / "models" / "weights").write_bytes(b"others")
+    assert of(folder)["sha256"] != before
+
+
+def test_reports_in_the_folder_itself_are_left_out(folder: Path) -> None:
+    before = of(folder)
+    ReportFolder(folder, option="x").prepare()
+    new_evidence_folder(folder, option="x").joinpath("file").write_text("x")
+    (folder / "results.json").write_text("x")
+    assert of(folder) == before
+    (folder / "evidence" / "of-mine").write_text("x")
+    (folder / "models" / "results.json").write_text("x")
+    assert of(folder)["of"] == "the manifest as resolved and 6 files of the target folder"
+
+
+def test_a_folder_that_cannot_be_read_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = of(folder)
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:  # root reads everything
+        if str(path).endswith("models"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    after = of(folder)
+    assert after["of"] == "the manifest as resolved and 3 files of the target folder; 1 more could not be read"
+    assert after["sha256"] != before["sha256"]
+
+
+def test_the_environment_has_no_part_in_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = of(folder)
+    monkeypatch.setenv("CI_TOKEN", "server.py")
+    assert of(folder) == before
+
+
+def test_paths_are_seen_from_the_folder(folder: Path, tmp_path: Path) -> None:
+    (folder.parent / "beside").mkdir()
+    text = MANIFEST.replace("[health]", 'cwd = "../beside"\n[windows]\nfolders = ["../beside"]\n[health]')
+    (folder / "drainproof.toml").write_text(text)
+    shutil.copytree(folder, tmp_path / "elsewhere" / "copy", symlinks=True)
+    (tmp_path / "elsewhere" / "beside").mkdir()
+    assert of(folder) == of(tmp_path / "elsewhere" / "copy")
 
 
 def test_bounds_are_kept_and_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

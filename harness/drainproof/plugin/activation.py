@@ -123,7 +123,7 @@ def _open(config: pytest.Config, wanted: Wanted) -> Run:
     if archive is None:
         run.evidence_folder = folders.new_evidence_folder(wanted.report_folder, option=option)
         if target.launch != "container":
-            run.known_digest = of_folder(target, run.redactor)
+            run.known_digest = of_folder(target)
     elif saved is not None:
         run.known_digest = saved.digest
     return run

@@ -34,20 +34,12 @@ from pathlib import Path
 from typing import Any
 
 from drainproof.errors import UserError
+from drainproof.report_names import EVIDENCE, GITIGNORE, GITIGNORE_TEXT, MARKER, MARKER_TEXT, NEEDED, REPORTS, SESSION
 
 CheckKey = tuple[str, str]
 """A check: the id of its scenario, and its name in it."""
 
-MARKER = ".drainproof"
-EVIDENCE = "evidence"
-SESSION = "session.json"
 FORMAT = 1
-REPORTS = ("results.json", "junit.xml", "certificate.html", "summary.md", "badge.svg", "statement.json")
-NEEDED = (EVIDENCE, *REPORTS)
-"""Names that we write to; somebody else's files of these names are never touched."""
-
-MARKER_TEXT = "Written by drainproof. evidence/ has one folder per run; remove what you do not need.\n"
-GITIGNORE_TEXT = "# Made by drainproof.\n*\n"
 
 
 class ReportFolder:
@@ -84,7 +76,7 @@ class ReportFolder:
             made = not folder.exists()
             folder.mkdir(parents=True, exist_ok=True)
             if made:
-                (folder / ".gitignore").write_text(GITIGNORE_TEXT)
+                (folder / GITIGNORE).write_text(GITIGNORE_TEXT)
             elif not (folder / MARKER).exists() and not any((folder / EVIDENCE).glob("*/" + SESSION)):
                 foreign = [name for name in NEEDED if (folder / name).exists()]
                 if foreign:
