@@ -77,6 +77,7 @@ PIECE = 1 << 20
 IDENTIFIER = re.compile(r"[A-Za-z_]{1,24}")
 BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 PLACEHOLDER = re.compile(r"\{\{|\}\}|\{[^{}]*\}")
+ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^\s/?#@\"'<>]*)@")
 HEADER = re.compile(r"([A-Za-z][A-Za-z0-9-]*)\s*:\s*(\S[^\"'\r\n]*)")
 SCRIPT = re.compile(r"-[a-z]*c")
@@ -275,13 +276,13 @@ def secrets_of(target: Target, environment: Mapping[str, str]) -> set[str]:
         if secrets.name(name):
             found |= _searched(value, least=SHORTEST_DECLARED if secrets.mark(name) else SHORTEST_GUESSED)
         found |= _in_urls(value)
-    judged = [text for _, text in _judged_by(described)]
+    judged = _judged_by(described)
     return {
         value
         for value in found
         if REDACTED not in value  # saved evidence has been redacted before
         and not spoils_a_signature(value)
-        and not any(_is_in(text, value) for text in judged)
+        and not _keys_with(value, judged)
     }
 
 
@@ -298,15 +299,12 @@ class Conflict:
 def conflicts(target: Target) -> list[Conflict]:
     """The declared secrets that cannot be hidden."""
     described = target.to_json()
-    declared = _in_json(described, target.secrets)
-    found = [Conflict(name=name, key=None) for value, name in declared.items() if spoils_a_signature(value)]
-    found += [
-        Conflict(name=name, key=key)
-        for key, text in _judged_by(described)
-        for value, name in declared.items()
-        if _is_in(text, value)
-    ]
-    return sorted(set(found), key=lambda each: (each.key or "", each.name))
+    judged = _judged_by(described)
+    found: set[Conflict] = set()
+    for value, name in _in_json(described, target.secrets).items():
+        keys = [None] if spoils_a_signature(value) else _keys_with(value, judged)
+        found |= {Conflict(name=name, key=key) for key in keys}
+    return sorted(found, key=lambda each: (each.key or "", each.name))
 
 
 def _judged_by(described: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -339,10 +337,11 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(each)
 
 
-def _is_in(expression: str, value: str) -> bool:
-    """Whether the expression has the secret in it, as it is or escaped."""
-    plain = re.sub(r"\\(.)", r"\1", expression, flags=re.DOTALL)
-    return any(form in expression or form in plain for form in forms_of(value))
+def _keys_with(value: str, judged: Iterable[tuple[str, str]]) -> list[str]:
+    """The keys of those texts that have the secret in them, as it is or escaped for a regular expression."""
+    forms = forms_of(value)
+    plain = ((key, text, ESCAPED.sub(r"\1", text)) for key, text in judged)
+    return [key for key, text, without in plain if any(form in text or form in without for form in forms)]
 
 
 def _in_json(value: Any, secrets: Secrets, key: str = "") -> dict[str, str]:
