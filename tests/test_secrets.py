@@ -25,6 +25,9 @@ SECRETS = {
     "header marked": "header-marked-77",
     "password in url": "p@ss/wörd",
     "argument": "argument-key-abcdef",
+    "query of the readiness path": "readiness-key-0815",
+    "in a script": "script-key-4242",
+    "known failures": "known-pass-1717",
 }
 REPORTS = ("drainproof-report", "again")
 NOT_ONE = "true"
@@ -33,7 +36,8 @@ NOT_ONE = "true"
 MANIFEST = f"""
 name = "leaky"
 [start]
-command = ["{{python}}", "leaky.py", "{{port}}", "--api-key", "{SECRETS["argument"]}"]
+command = ["{{python}}", "leaky.py", "{{port}}", "--api-key", "{SECRETS["argument"]}",
+    "export SCRIPT_KEY={SECRETS["in a script"]}; exec serve"]
 deadline = 30
 [start.env]
 HARD_TOKEN = {json.dumps(SECRETS["env by name"], ensure_ascii=False)}
@@ -42,7 +46,7 @@ SIGNING_PRIVATE_KEY = {json.dumps(SECRETS["env in lines"])}
 DATABASE_URL = "postgres://app:{quote(SECRETS["password in url"], safe="")}@db.internal/main"
 FLAG_TOKEN = "{NOT_ONE}"
 [health]
-readiness = "/ready"
+readiness = "/ready?api_key={SECRETS["query of the readiness path"]}"
 [[request]]
 path = "/right"
 headers = {{ Authorization = "Bearer {SECRETS["bearer"]}", X-Marked = "{SECRETS["header marked"]}" }}
@@ -56,6 +60,17 @@ expect = {{ contains = "{SECRETS["bearer"]}" }}
 grace_period = 5
 [secrets]
 names = ["marked", "x-marked"]
+"""
+
+KNOWN = f"""
+[[failure]]
+id = "EXIT-3"
+reason = "see https://me:{SECRETS["known failures"]}@example.com/, {SECRETS["env inherited"]}"
+link = "https://me:{SECRETS["known failures"]}@example.com/1"
+[[failure]]
+id = "EXIT-1"
+reason = "not judged, {SECRETS["bearer"]}"
+link = "https://example.com/?{SECRETS["argument"]}"
 """
 
 CHECKS = """
@@ -119,7 +134,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.Comp
     shutil.copy(SERVER, folder / "target" / "leaky.py")
     (folder / "target" / "drainproof.toml").write_text(MANIFEST, encoding="utf-8")
     (folder / "test_leak.py").write_text(CHECKS, encoding="utf-8")
-    return folder, pytest_in(folder, "--target=target", "test_leak.py", "-rA", "-vv", "--showlocals")
+    (folder / "known.toml").write_text(KNOWN, encoding="utf-8")
+    asked = ("--gate=must", "--known-failures=known.toml")
+    return folder, pytest_in(folder, "--target=target", "test_leak.py", *asked, "-rA", "-vv", "--showlocals")
 
 
 def pytest_command(*args: str) -> list[str]:
@@ -177,6 +194,16 @@ def test_what_was_hidden_had_been_there(run: tuple[Path, subprocess.CompletedPro
         if (event := json.loads(line))["event"] == "survivors"
     )
     assert "[redacted]" in json.dumps(survivors)
+
+
+def test_what_is_said_of_known_failures_and_the_gate_is_there(
+    run: tuple[Path, subprocess.CompletedProcess[bytes]],
+) -> None:
+    results = json.loads((run[0] / "drainproof-report" / "results.json").read_text())
+    known = next(v["known"] for v in results["verdicts"] if v["requirement"] == "EXIT-3")
+    assert known["reason"] == "see https://me:[redacted]@example.com/, [redacted]"
+    assert results["stale"][0]["known"]["link"] == "https://example.com/?[redacted]"
+    assert any("[redacted]" in remark for remark in results["gate"]["remarks"]), results["gate"]
 
 
 def test_a_word_that_says_nothing_stays_where_it_is(run: tuple[Path, subprocess.CompletedProcess[bytes]]) -> None:
