@@ -490,3 +490,13 @@ def test_a_long_secret_is_not_cut_in_two() -> None:
     data = b"before " + secret.encode()[:-1]
     cut = hidden.cut(data, len(data))
     assert data[:cut] == b"before "
+
+
+def test_escape_sequences_hide_no_secret_in_a_file(tmp_path: Path) -> None:
+    lines = tmp_path / "output.jsonl"
+    lines.write_text(json.dumps({"text": "a \x1b[1mthe-\x1b[31mplanted\x1b[0m-secret"}) + '\n{"text":"\\u001b[1mx"}\n')
+    raw = tmp_path / "haproxy.log"
+    raw.write_bytes(b"\xff the-\x1b[31mplanted-secret\n")
+    Redactor(["the-planted-secret"]).clean(tmp_path)
+    assert lines.read_text() == '{"text":"a [redacted]"}\n{"text":"\\u001b[1mx"}\n'
+    assert raw.read_bytes() == b"\xff [redacted]\n"

@@ -206,6 +206,16 @@ def test_what_is_said_of_known_failures_and_the_gate_is_there(
     assert any("[redacted]" in remark for remark in results["gate"]["remarks"]), results["gate"]
 
 
+@pytest.mark.parametrize("option", ["--gate=no-regression:", "--rerun-failed=", "--known-failures="])
+def test_an_option_that_is_refused_is_told_without_secrets(tmp_path: Path, option: str) -> None:
+    (tmp_path / "target").mkdir()
+    (tmp_path / "target" / "drainproof.toml").write_text(MANIFEST, encoding="utf-8")
+    done = pytest_in(tmp_path, "--target=target", f"{option}{SECRETS['env inherited']}/nothing")
+    assert done.returncode == 4
+    assert b"[redacted]/nothing" in done.stderr
+    assert leaks(done.stdout + done.stderr) == []
+
+
 def test_a_word_that_says_nothing_stays_where_it_is(run: tuple[Path, subprocess.CompletedProcess[bytes]]) -> None:
     evidence = next((run[0] / "drainproof-report" / "evidence").glob("*/test_leak*"))
     assert '"right":true' in (evidence / "ledger.jsonl").read_text().replace(" ", "")

@@ -77,6 +77,8 @@ PIECE = 1 << 20
 IDENTIFIER = re.compile(r"[A-Za-z_]{1,24}")
 BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 PLACEHOLDER = re.compile(r"\{\{|\}\}|\{[^{}]*\}")
+COLOURS = re.compile(rb"(?:\x1b|\\u001b)\[[0-?]*[ -/]*[@-~]")
+"""The escape sequences that come inside of a text, as they are and as JSON writes them."""
 ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^\s/?#@\"'<>]*)@")
 HEADER = re.compile(r"([A-Za-z][A-Za-z0-9-]*)\s*:\s*(\S[^\"'\r\n]*)")
@@ -134,6 +136,11 @@ class Redactor:
         """
         values = secrets_of(target, os.environ if environment is None else environment)
         return cls(values, secrets=target.secrets, told=told)
+
+    @classmethod
+    def before_a_target(cls, text: str) -> Redactor:
+        """For a message, `text`, about a run that does not begin, where no manifest says what is a secret."""
+        return cls(_in_environment(os.environ, Secrets()), told=[text])
 
     def text(self, text: str) -> str:
         """`text` without secrets. Where escape sequences of a terminal are inside of one, it loses all of them."""
@@ -246,18 +253,25 @@ class Redactor:
         piece = b""
         while more := file.read(PIECE):
             piece = piece[-self._hidden.longest :] + more  # a secret may lie across two pieces
-            if self._hidden.found_in(piece):
+            if self._found_in(piece):
                 return True
         return False
 
+    def _found_in(self, data: bytes) -> bool:
+        """Whether a secret is in it, also where a target has coloured a part of it."""
+        if self._hidden.found_in(data):
+            return True
+        return b"\x1b" in data.replace(b"\\u001b", b"\x1b") and self._hidden.found_in(COLOURS.sub(b"", data))
+
     def _clean_json(self, data: bytes, *, indent: int | None) -> bytes:
         """A JSON text is parsed, since in one `\\n` before a secret may be seen as its first letter; others are not."""
-        if not self._hidden.found_in(data):
+        if not self._found_in(data):
             return data
         try:
             value = json.loads(data)
         except ValueError:
-            return self._hidden.replace(data)
+            clean = self._hidden.replace(data)
+            return self._hidden.replace(COLOURS.sub(b"", clean)) if self._found_in(clean) else clean
         separators = (",", ":") if indent is None else None
         text = json.dumps(self.json(value), indent=indent, separators=separators, ensure_ascii=True)
         return text.encode() + b"\n" * data.endswith(b"\n")
@@ -269,13 +283,8 @@ NOTHING = Redactor()
 
 def secrets_of(target: Target, environment: Mapping[str, str]) -> set[str]:
     """The values to search for: declared by the target, or inherited from `environment`."""
-    secrets = target.secrets
     described = target.to_json()
-    found = set(_in_json(described, secrets))
-    for name, value in environment.items():
-        if secrets.name(name):
-            found |= _searched(value, least=SHORTEST_DECLARED if secrets.mark(name) else SHORTEST_GUESSED)
-        found |= _in_urls(value)
+    found = {*_in_json(described, target.secrets), *_in_environment(environment, target.secrets)}
     judged = _judged_by(described)
     return {
         value
@@ -284,6 +293,15 @@ def secrets_of(target: Target, environment: Mapping[str, str]) -> set[str]:
         and not spoils_a_signature(value)
         and not _keys_with(value, judged)
     }
+
+
+def _in_environment(environment: Mapping[str, str], secrets: Secrets) -> set[str]:
+    found: set[str] = set()
+    for name, value in environment.items():
+        if secrets.name(name):
+            found |= _searched(value, least=SHORTEST_DECLARED if secrets.mark(name) else SHORTEST_GUESSED)
+        found |= _in_urls(value)
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ from drainproof.plugin.results import ResultsKeeper, SessionFile
 from drainproof.plugin.run import RUN, Archive, Laboratory, Run, only_collects
 from drainproof.plugin.summary import AfterErrors, Summary
 from drainproof.plugin.termination import Termination
+from drainproof.redaction import Redactor
 from drainproof.target.digest import of_folder
 from drainproof.target.modes import IN_WORDS
 from drainproof.text import printable
@@ -45,7 +46,8 @@ def activate(config: pytest.Config, wanted: Wanted) -> None:
         reports = installed.report_plugins()
         arguments = _arguments(run)
     except DrainproofError as error:
-        raise pytest.UsageError(str(error)) from error
+        text = str(error)
+        raise pytest.UsageError(Redactor.before_a_target(text).text(text)) from error
     config.stash[RUN] = run
     for package in run.packages:
         pytest.register_assert_rewrite(package.module)
