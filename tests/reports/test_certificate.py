@@ -21,6 +21,7 @@ from tests.reports import drains
 from tests.reports.drains import verdict
 from tests.reports.pages import Seen, seen
 
+
 @pytest.fixture
 def report(tmp_path: Path) -> Path:
     """A report folder with the evidence of one drain."""
@@ -57,8 +58,12 @@ def test_it_says_at_once_what_is_broken_and_what_proves_it(report: Path) -> None
 @pytest.mark.parametrize(
     ("outcome", "overall", "sentence"),
     [
-        ("pass", "conforming", "It keeps all of the 1 requirement that were judged."),
-        ("note", "conforming with notes", "It breaks none of the 1 requirement"),
+        ("pass", "conforming", "It keeps the one requirement that was judged."),
+        (
+            "note",
+            "conforming with notes",
+            "It does not break the one requirement that was judged; it is a SHOULD, and did not hold",
+        ),
         ("inconclusive", "incomplete", "1 could not be judged everywhere"),
         ("unsupported", "incomplete", "Nothing could be judged in this run."),
     ],
@@ -88,7 +93,7 @@ def test_every_field_of_the_grid_leads_to_its_verdict(report: Path) -> None:
     ]
     page = seen(drains.results(*many), report)
     assert len([link for link in page.links if re.fullmatch(r"#v\d+", link)]) >= len(many)
-    assert "MINE-1" in page.ids
+    assert "r-MINE-1" in page.ids
 
 
 def test_what_was_declared_and_decided_is_shown(report: Path) -> None:
