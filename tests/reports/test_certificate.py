@@ -121,6 +121,60 @@ def test_what_was_declared_and_decided_is_shown(report: Path) -> None:
         assert words in text, words
 
 
+def test_what_is_known_in_one_scenario_alone_is_not_said_to_be_known(report: Path) -> None:
+    known = Known(id="DRAIN-1 a.TestX", reason="only with X", link="https://tracker.invalid/1")
+    x, y = verdict(scenario="a.TestX", known=known), verdict(scenario="a.TestY", summary="a new failure")
+    text = seen(drains.results(x, y), report).text
+    finding = text.partition("What is broken")[2].partition("What holds where")[0]
+    assert "A new failure" in finding
+    assert "known in 1 of 2 scenarios: only with X" in finding
+
+
+def test_remarks_of_the_gate_are_told(report: Path) -> None:
+    gate = Gate(rule="no-regression:b", passed=True, reasons=(), remarks=("the baseline was aborted",) * 50)
+    text = seen(drains.results(verdict(verdict="pass"), gate=gate), report).text
+    assert "is open. To be known besides: the baseline was aborted" in text
+    assert "10 more in results.json" in text
+
+
+@pytest.mark.parametrize("length", [10, 100, 3000])
+def test_lines_of_details_that_are_left_out_are_counted(report: Path, length: int) -> None:
+    details = "\n".join(f"line {n} " + "x" * length for n in range(1000))
+    text = seen(drains.results(verdict(details=details)), report).text
+    assert "… 976 more lines in results.json" in text
+    assert "line 23 x" in text
+
+
+def test_what_is_broken_here_and_not_decided_there_is_both(report: Path) -> None:
+    failed = verdict(scenario="b.TestB", verdict="error", summary="no connection to the engine")
+    page = seen(drains.results(verdict(), failed), report)
+    assert "It breaks the one requirement that was judged; 1 could not be judged everywhere." in page.text
+    assert "1 not decided" in page.text
+    assert "No connection to the engine" in page.text.partition("What could not be decided")[2].partition("rules")[0]
+
+
+def test_a_check_that_died_is_no_requirement(report: Path) -> None:
+    died = verdict(requirement="-", rule="", scenario="own/drain.py", verdict="error", summary="the worker died")
+    page = seen(drains.results(verdict(verdict="pass"), died), report)
+    assert "1 check died with a worker of the run" in page.text
+    assert "The worker died" in page.text
+    assert "0 not decided" in page.text
+    assert "r--" not in page.ids
+
+
+def test_no_requirement_takes_the_place_of_a_part_of_the_page(report: Path) -> None:
+    page = seen(drains.results(*(verdict(requirement=name) for name in ("v1", "about", "grid", "x1"))), report)
+    assert {"r-v1", "r-about", "r-grid", "r-x1"} <= set(page.ids)
+
+
+@pytest.mark.parametrize("hidden", ["\u061c", "\u200b", "\ufeff", "\U000e0041", "\u2060"])
+def test_what_cannot_be_seen_is_shown(report: Path, hidden: str) -> None:
+    certificate.write(drains.results(verdict(title=f"a{hidden}b", summary=f"c{hidden}d")), report)
+    text = (report / certificate.FILE).read_text()
+    assert hidden not in text
+    assert f"{ord(hidden):x}" in text.lower()
+
+
 def test_the_schedule_and_the_advice_are_drawn(report: Path) -> None:
     schedule = {"observed_s": [0.4, 0.8], "declared_s": [0.4, 0.8], "schedule": "doubling"}
     restarts = verdict(requirement="WORK-4", verdict="pass", facts=schedule, evidence=None)

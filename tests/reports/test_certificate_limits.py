@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
-from drainproof.verdict import Results, Verdict, repeated
+from drainproof.evidence import digests
+from drainproof.verdict import Bundle, Results, Verdict, repeated
 from drainproof_reports import certificate
 from drainproof_reports.certificate import page
 
@@ -164,3 +167,101 @@ def test_evidence_that_ends_the_drawing_leaves_the_verdicts(report: Path, monkey
     text = seen(drains.results(verdict()), report).text
     assert "without its evidence" in text
     assert "3 of 7 accepted requests got no right answer" in text
+
+
+# Evidence that is less than the run left, or other
+
+
+def lines_of(file: Path) -> list[str]:
+    return file.read_text().splitlines(keepends=True)
+
+
+def cut_within_a_line(file: Path) -> None:
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2 + (content[len(content) // 2 - 1 : len(content) // 2] == b"\n")])
+
+
+def cut_after_a_line(file: Path) -> None:
+    lines = lines_of(file)
+    file.write_text("".join(lines[: len(lines) // 2]))
+
+
+def emptied(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def removed(file: Path) -> None:
+    file.unlink()
+
+
+def no_text(file: Path) -> None:
+    file.write_bytes(b"\xff\x00\xfe" * 100)
+
+
+def of_other_content(file: Path) -> None:
+    text = file.read_text()
+    file.write_text(text.replace('"right":false', '"right": true') if "right" in text else text.replace("1", "2"))
+
+
+WITHOUT_A_MANIFEST = [
+    (name, damage)
+    for name in ("ledger.jsonl", "timeline.jsonl", "probes.jsonl", "output.jsonl")
+    for damage in (cut_within_a_line, cut_after_a_line, emptied, removed, no_text)
+    if (name, damage) != ("probes.jsonl", cut_after_a_line)  # how often it was looked, nothing else says
+]
+
+
+@pytest.mark.parametrize(("name", "damage"), WITHOUT_A_MANIFEST)
+def test_evidence_that_is_not_whole_is_not_drawn_as_if_it_were(report: Path, name: str, damage: Any) -> None:
+    assert "damaged or was changed" not in seen(drains.results(verdict()), report).text
+    damage(report / "evidence" / "now" / "drain" / name)
+    page_ = made(drains.results(verdict()), report)
+    assert "damaged or was changed" in page_.text
+    assert "#x1" in page_.links
+    assert name in page_.text.partition("What was done and seen")[2]
+
+
+@pytest.mark.parametrize("name", ["ledger.jsonl", "timeline.jsonl", "probes.jsonl", "output.jsonl", "experiment.json"])
+@pytest.mark.parametrize("damage", [cut_after_a_line, removed, of_other_content])
+def test_what_the_manifest_does_not_know_is_named(report: Path, name: str, damage: Any) -> None:
+    evidence = report / "evidence" / "now"
+    results = drains.results(verdict())
+    digest = digests.write(evidence, results=results)
+    assert digest is not None
+    results = replace(results, bundle=Bundle(folder="evidence/now", digests=digest))
+    assert "damaged or was changed" not in seen(results, report).text
+    damage(evidence / "drain" / name)
+    page_ = made(results, report)
+    top, _, below = page_.text.partition("What was done and seen")
+    for text in (top, below):
+        assert re.search(rf"drain/{name} (is missing|was changed)", text)
+    (evidence / digests.MANIFEST).unlink()
+    assert "digests.json is missing" in made(results, report).text
+
+
+def test_nothing_outside_of_the_report_is_read_unless_it_is_vouched_for(report: Path, tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    results = drains.results(verdict(evidence="../evidence/now/drain"))
+    text = seen(results, here).text
+    assert "SIGTERM was sent, and taken" not in text
+    assert "outside of the report folder" in text
+    digest = digests.write(report / "evidence" / "now", results=results)
+    assert digest is not None
+    for known in (digest, "0" * 64):
+        bundle = Bundle(folder="../evidence/now", digests=known)
+        text = seen(replace(results, bundle=bundle), here).text
+        assert ("SIGTERM was sent, and taken" in text) == (known == digest)
+
+
+def test_saved_evidence_has_a_date_of_its_own(report: Path) -> None:
+    file = report / "evidence" / "now" / "drain" / "experiment.json"
+    described = json.loads(file.read_text())
+    described["clock"]["wall"] = datetime(2026, 11, 18, 9, 30, tzinfo=timezone.utc).timestamp()
+    file.write_text(json.dumps(described) + "\n")
+    text = seen(drains.results(verdict()), report).text
+    assert "experiments 2026-11-18 09:30 UTC" in text
+    assert "judged 2026-11-20 15:40 UTC" in text
+    text = seen(drains.results(verdict(), started="2026-11-18T10:29:59+01:00"), report).text
+    assert "2026-11-18 10:29 UTC+01:00" in text
+    assert "judged" not in text.partition("about this run")[0]

@@ -147,8 +147,8 @@ def _made(described: Mapping[str, Any]) -> float | None:
 def _gaps(evidence: Evidence) -> Iterator[str]:
     """What shows that some of it is missing, though all that is there can be read.
 
-    The readers take a file that ends early for one that a crash cut short, and draw what is there: a picture of half the
-    requests looks like one of all, unless something says so.
+    The readers take a file that ends early for one that a crash cut short, and draw what is there: a picture of half
+    the requests looks like one of all, unless something says so.
     """
     for name in (TIMELINE, PROBES, LEDGER, OUTPUT):
         if _ends_within_a_line(evidence.folder / name):
