@@ -153,9 +153,11 @@ def _gaps(evidence: Evidence) -> Iterator[str]:
     for name in (TIMELINE, PROBES, LEDGER, OUTPUT):
         if _ends_within_a_line(evidence.folder / name):
             yield f"{name} was cut short: it ends within a line"
-    if evidence.find("end") is None and evidence.find("stopped") is None:
+    if evidence.find("stopped") is not None:
+        return  # it did not come to its end, and the verdicts say why
+    if evidence.find("end") is None:
         yield f"{TIMELINE} was cut short: it says nothing of the end of the experiment"
-    elif evidence.find("end") is not None and evidence.find("observed") is None:
+    elif evidence.find("observed") is None:
         yield f"{TIMELINE} is not complete: it says nothing of the end of the observation"
     if evidence.find("load") is None:
         return

@@ -290,8 +290,9 @@ def fit(value: object) -> object:
 
 def details(text: str) -> str:
     """Lines of a verdict's details, so many and so long as a page can take."""
-    lines = [line for line in printable(text).split("\n") if line.strip()]
-    kept = [line if len(line) <= DETAIL_WIDTH else line[:DETAIL_WIDTH] + "…" for line in lines[:DETAIL_LINES]]
+    lines = [line for line in text.replace("\r\n", "\n").split("\n") if line.strip()]
+    shown = [printable(line[: 4 * DETAIL_WIDTH]) for line in lines[:DETAIL_LINES]]
+    kept = [line if len(line) <= DETAIL_WIDTH else line[:DETAIL_WIDTH] + "…" for line in shown]
     more = len(lines) - len(kept)
     return "\n".join(kept + ([f"… {more} more lines in results.json"] if more > 0 else []))
 
