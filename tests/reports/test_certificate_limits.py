@@ -265,3 +265,9 @@ def test_saved_evidence_has_a_date_of_its_own(report: Path) -> None:
     text = seen(drains.results(verdict(), started="2026-11-18T10:29:59+01:00"), report).text
     assert "2026-11-18 10:29 UTC+01:00" in text
     assert "judged" not in text.partition("about this run")[0]
+
+
+def test_what_fails_is_shown_in_full_among_thousands_that_hold(report: Path) -> None:
+    plain = (verdict(scenario=f"drain.TestStop[{n}w]", **HOLDS) for n in range(2500))
+    made(drains.results(verdict(), *plain), report)
+    assert (report / certificate.FILE).read_text().count('class="timeline"') == 1

@@ -123,22 +123,27 @@ class _Done(NamedTuple):
 def _experiments(composed: Page, provenance: Provenance, *, reads: bool, room: int) -> dict[str, _Done]:
     """The rendered experiments by their place; the ones that are not plain first, because they get the room first.
 
-    Some room is kept for those that come last: a line each tells more than one entry with a picture in it.
+    Each of these has three times its share, or its part of half the room where that is more: one failure among thousands
+    of scenarios that hold is shown in full. Some room is kept for those that come last: a line each tells more than one entry with a picture in it.
     """
     items = sorted((item for chapter in composed.chapters for item in chapter.items), key=lambda i: i.outcome == "pass")
+    red = sum(item.outcome != "pass" for item in items)
     left = room
     done = {}
     for index, item in enumerate(items):
         rest = len(items) - index - 1
         most = max(left - min(rest * LINE, room // 4), 0)
-        done[item.place] = one = _experiment(item, provenance, reads=reads, most=most, share=most // (rest + 1))
+        share = most // (rest + 1)
+        if index < red:
+            share = max(3 * share, most // 2 // (red - index))
+        done[item.place] = one = _experiment(item, provenance, reads=reads, most=most, share=share)
         left -= _size(one.html)
     return done
 
 
 def _experiment(item: Item, provenance: Provenance, *, reads: bool, most: int, share: int) -> _Done:
-    """One of them, in about its share of the room; three times that where it is not plain. Never more than `most`."""
-    share = min(share * (1 if item.outcome == "pass" else 3), most)
+    """One of them, in about its share of the room, and never in more than `most` bytes."""
+    share = min(share, most)
     detail = next(detail for least, detail in DETAILS if share >= least)
     shown = _read(item.evidence, provenance, detail) if reads and item.evidence is not None else Shown()
     others = [_read(evidence, provenance, NOTHING) for evidence in item.others] if reads else []
