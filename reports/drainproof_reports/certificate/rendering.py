@@ -123,8 +123,9 @@ class _Done(NamedTuple):
 def _experiments(composed: Page, provenance: Provenance, *, reads: bool, room: int) -> dict[str, _Done]:
     """The rendered experiments by their place; the ones that are not plain first, because they get the room first.
 
-    Each of these has three times its share, or its part of half the room where that is more: one failure among thousands
-    of scenarios that hold is shown in full. Some room is kept for those that come last: a line each tells more than one entry with a picture in it.
+    Each of these has three times its share, or its part of half the room where that is more: one failure among
+    thousands of scenarios that hold is shown in full. Some room is kept for those that come last: a line each tells
+    more than one entry with a picture in it.
     """
     items = sorted((item for chapter in composed.chapters for item in chapter.items), key=lambda i: i.outcome == "pass")
     red = sum(item.outcome != "pass" for item in items)
