@@ -11,9 +11,11 @@ ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|
 """A terminal's escape sequence: CSI (colours, cursor), OSC (titles, links), and the short ones."""
 
 UNPRINTABLE = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb"
+    r"\ufffe\uffff\U000e0000-\U000e007f]"
 )
-"""Characters that move the cursor, turn the direction of writing, end lines behind our back, or are no characters."""
+"""Characters that move the cursor, turn the direction of writing, end lines behind our back, are not seen at all and so
+hide a text or make two names look alike, or are no characters."""
 
 MAX_DEPTH = 20
 """Levels of nesting that `json_value` follows before it writes the rest as text."""
@@ -38,7 +40,7 @@ def printable(text: str) -> str:
 
 def _escaped(found: re.Match[str]) -> str:
     code = ord(found.group())
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def flat(text: str) -> str:

@@ -144,6 +144,7 @@ def write(
         recorder.event("exit", t=EXIT, code=0, signal=None)
         recorder.event("gone", t=EXIT + 0.01)
         recorder.event("observed", t=EXIT + 0.02)
+        recorder.event("end", t=EXIT + 0.03)
         for line in probes:
             recorder.sample(dict(line))
     count = aborted = 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html.parser
 import json
 import re
 from dataclasses import replace
@@ -20,50 +19,7 @@ from hypothesis import strategies as st
 
 from tests.reports import drains
 from tests.reports.drains import verdict
-
-VOID = {"meta", "br", "img", "link", "hr", "input", "base"}
-
-
-class Seen(html.parser.HTMLParser):
-    """A page as a parser sees it: whether its elements nest, its ids, its links, its text."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.open: list[str] = []
-        self.tags: set[str] = set()
-        self.attributes: set[str] = set()
-        self.ids: list[str] = []
-        self.links: list[str] = []
-        self.words: list[str] = []
-        self.feed(page)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        if tag not in VOID:
-            self.open.append(tag)
-        for name, value in attrs:
-            self.attributes.add(name)
-            if name == "id":
-                self.ids.append(value or "")
-            elif name == "href":
-                self.links.append(value or "")
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        self.handle_endtag(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag not in VOID and not (tag in ("dt", "dd", "li", "p", "tr", "td", "th") and tag not in self.open):
-            assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] != "style":
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return re.sub(r"\s+", " ", " ".join(self.words))
+from tests.reports.pages import Seen, seen
 
 
 @pytest.fixture
@@ -71,16 +27,6 @@ def report(tmp_path: Path) -> Path:
     """A report folder with the evidence of one drain."""
     drains.write(tmp_path / "evidence" / "now" / "drain")
     return tmp_path
-
-
-def seen(results: Results, folder: Path) -> Seen:
-    certificate.write(results, folder)
-    page = Seen((folder / certificate.FILE).read_text(encoding="utf-8"))
-    assert page.open == []
-    assert len(page.ids) == len(set(page.ids))
-    assert {link for link in page.links if not link.startswith("#")} == set()
-    assert {link[1:] for link in page.links} <= set(page.ids)
-    return page
 
 
 # What it says
@@ -112,8 +58,12 @@ def test_it_says_at_once_what_is_broken_and_what_proves_it(report: Path) -> None
 @pytest.mark.parametrize(
     ("outcome", "overall", "sentence"),
     [
-        ("pass", "conforming", "It keeps all of the 1 requirement that were judged."),
-        ("note", "conforming with notes", "It breaks none of the 1 requirement"),
+        ("pass", "conforming", "It keeps the one requirement that was judged."),
+        (
+            "note",
+            "conforming with notes",
+            "It does not break the one requirement that was judged; it is a SHOULD, and did not hold",
+        ),
         ("inconclusive", "incomplete", "1 could not be judged everywhere"),
         ("unsupported", "incomplete", "Nothing could be judged in this run."),
     ],
@@ -143,7 +93,7 @@ def test_every_field_of_the_grid_leads_to_its_verdict(report: Path) -> None:
     ]
     page = seen(drains.results(*many), report)
     assert len([link for link in page.links if re.fullmatch(r"#v\d+", link)]) >= len(many)
-    assert "MINE-1" in page.ids
+    assert "r-MINE-1" in page.ids
 
 
 def test_what_was_declared_and_decided_is_shown(report: Path) -> None:
@@ -169,6 +119,60 @@ def test_what_was_declared_and_decided_is_shown(report: Path) -> None:
         "0.21.0",
     ):
         assert words in text, words
+
+
+def test_what_is_known_in_one_scenario_alone_is_not_said_to_be_known(report: Path) -> None:
+    known = Known(id="DRAIN-1 a.TestX", reason="only with X", link="https://tracker.invalid/1")
+    x, y = verdict(scenario="a.TestX", known=known), verdict(scenario="a.TestY", summary="a new failure")
+    text = seen(drains.results(x, y), report).text
+    finding = text.partition("What is broken")[2].partition("What holds where")[0]
+    assert "A new failure" in finding
+    assert "known in 1 of 2 scenarios: only with X" in finding
+
+
+def test_remarks_of_the_gate_are_told(report: Path) -> None:
+    gate = Gate(rule="no-regression:b", passed=True, reasons=(), remarks=("the baseline was aborted",) * 50)
+    text = seen(drains.results(verdict(verdict="pass"), gate=gate), report).text
+    assert "is open. To be known besides: the baseline was aborted" in text
+    assert "10 more in results.json" in text
+
+
+@pytest.mark.parametrize("length", [10, 100, 3000])
+def test_lines_of_details_that_are_left_out_are_counted(report: Path, length: int) -> None:
+    details = "\n".join(f"line {n} " + "x" * length for n in range(1000))
+    text = seen(drains.results(verdict(details=details)), report).text
+    assert "… 976 more lines in results.json" in text
+    assert "line 23 x" in text
+
+
+def test_what_is_broken_here_and_not_decided_there_is_both(report: Path) -> None:
+    failed = verdict(scenario="b.TestB", verdict="error", summary="no connection to the engine")
+    page = seen(drains.results(verdict(), failed), report)
+    assert "It breaks the one requirement that was judged; 1 could not be judged everywhere." in page.text
+    assert "1 not decided" in page.text
+    assert "No connection to the engine" in page.text.partition("What could not be decided")[2].partition("rules")[0]
+
+
+def test_a_check_that_died_is_no_requirement(report: Path) -> None:
+    died = verdict(requirement="-", rule="", scenario="own/drain.py", verdict="error", summary="the worker died")
+    page = seen(drains.results(verdict(verdict="pass"), died), report)
+    assert "1 check died with a worker of the run" in page.text
+    assert "The worker died" in page.text
+    assert "0 not decided" in page.text
+    assert "r--" not in page.ids
+
+
+def test_no_requirement_takes_the_place_of_a_part_of_the_page(report: Path) -> None:
+    page = seen(drains.results(*(verdict(requirement=name) for name in ("v1", "about", "grid", "x1"))), report)
+    assert {"r-v1", "r-about", "r-grid", "r-x1"} <= set(page.ids)
+
+
+@pytest.mark.parametrize("hidden", ["\u061c", "\u200b", "\ufeff", "\U000e0041", "\u2060"])
+def test_what_cannot_be_seen_is_shown(report: Path, hidden: str) -> None:
+    certificate.write(drains.results(verdict(title=f"a{hidden}b", summary=f"c{hidden}d")), report)
+    text = (report / certificate.FILE).read_text()
+    assert hidden not in text
+    assert f"{ord(hidden):x}" in text.lower()
 
 
 def test_the_schedule_and_the_advice_are_drawn(report: Path) -> None:

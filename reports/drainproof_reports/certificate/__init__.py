@@ -5,7 +5,7 @@ trust us. The page has no script and asks nothing of a network, so it can be mai
 
     Results ─► page.py ─► Page (grid, findings, …) ─┐
     evidence ─► experiment.py ─► Shown (timeline, …) ├─► templates/ ─► certificate.html
-                                                     └── as much of each as `budget.py` lets in
+    provenance.py says which evidence may be read        └── as much of each as `rendering.py` has room for
 
 Why is it safe to show what a target said?
     Three times over: Jinja2 escapes every value, `printable` takes control characters out of each one before that (as
@@ -18,10 +18,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from drainproof.text import shortened
 from drainproof.verdict import Results
 
 from drainproof_reports import files
-from drainproof_reports.certificate.rendering import render
+from drainproof_reports.certificate import rendering
 
 FILE = "certificate.html"
 
@@ -29,9 +30,23 @@ FILE = "certificate.html"
 def write(results: Results, folder: Path) -> None:
     """Writes the certificate of `results` into the report folder, which holds the evidence. Raises OSError.
 
-    What is wrong with the evidence stands on the page, in its place: a certificate is written in any case.
+    What is wrong with the evidence stands on the page, in its place: a certificate is written in any case. A defect of
+    the page itself costs its pictures, or at worst the page, and says so; never the run.
     """
-    files.replace(folder / FILE, render(results, folder))
+    files.replace(folder / FILE, _rendered(results, folder))
+
+
+def _rendered(results: Results, folder: Path) -> str:
+    try:
+        return rendering.render(results, folder)
+    except Exception as error:  # whatever evidence made it fail, the verdicts do not depend on a picture
+        failed = f"{type(error).__name__}: {shortened(str(error), 200)}"
+    try:
+        said = f"This page is drawn without its evidence, because that made drainproof fail ({failed})."
+        return rendering.render(results, None, problem=said)
+    except Exception as error:
+        failed = f"{type(error).__name__}: {shortened(str(error), 200)}"
+        return rendering.render_without_verdicts(results, failed)
 
 
 def is_due(results: Results) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +11,28 @@ from typing import Any, TypeVar
 
 from drainproof.errors import DrainproofError
 from drainproof.evidence import Evidence
+from drainproof.recorder import LEDGER, OUTPUT, PROBES, TIMELINE
 from drainproof.text import shortened
 
 from drainproof_reports.certificate import timeline, words
 from drainproof_reports.certificate.timeline import Timeline
 
-UNREADABLE = (DrainproofError, OSError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
+UNREADABLE = (
+    DrainproofError,
+    OSError,
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    RecursionError,
+    MemoryError,
+)
 """What reading may raise where evidence was cut short, damaged or tampered with."""
+
+LONGEST_WAIT = 1e6
+"""Seconds that no exit takes, and no grace period lasts, except in damaged evidence."""
 
 LOG_WIDTH = 240
 """Characters of a line of the target's output that are shown."""
@@ -44,6 +61,10 @@ class Shown:
     exit_after: float | None = None
     """Seconds from the first fault, a stop signal, to the exit."""
     grace_period: float | None = None
+    made: float | None = None
+    """When the experiment was made, in seconds of the wall clock."""
+    gaps: tuple[str, ...] = ()
+    """What shows that some of the evidence is missing."""
     problems: tuple[str, ...] = ()
 
 
@@ -83,7 +104,9 @@ def read(folder: Path, detail: Detail) -> Shown:
         log=log[0],
         log_left_out=log[1],
         exit_after=attempt("its exit", lambda: _exit_after(evidence), None),
-        grace_period=attempt("its policy", lambda: float(evidence.policy.grace_period), None),
+        grace_period=attempt("its policy", lambda: _duration(evidence.policy.grace_period), None),
+        made=attempt("its clock", lambda: _made(described), None),
+        gaps=attempt("it cannot be said whether it is whole", lambda: tuple(_gaps(evidence)), ()),
         problems=tuple(problems),
     )
 
@@ -108,7 +131,67 @@ def _exit_after(evidence: Evidence) -> float | None:
     """Only where a stop signal was the fault: what an exit after something else takes is another question."""
     if not evidence.faults or evidence.faults[0].get("kind") not in ("signal", "console_event"):
         return None
-    return evidence.exit_after
+    return _duration(evidence.exit_after)
+
+
+def _duration(seconds: float | None) -> float | None:
+    """It, where it can be one: a damaged line may say anything."""
+    return float(seconds) if seconds is not None and 0 <= seconds <= LONGEST_WAIT else None
+
+
+def _made(described: Mapping[str, Any]) -> float | None:
+    wall = described.get("clock", {}).get("wall")
+    return float(wall) if isinstance(wall, (int, float)) and math.isfinite(wall) else None
+
+
+def _gaps(evidence: Evidence) -> Iterator[str]:
+    """What shows that some of it is missing, though all that is there can be read.
+
+    The readers take a file that ends early for one that a crash cut short, and draw what is there: a picture of half
+    the requests looks like one of all, unless something says so.
+    """
+    for name in (TIMELINE, PROBES, LEDGER, OUTPUT):
+        if _ends_within_a_line(evidence.folder / name):
+            yield f"{name} was cut short: it ends within a line"
+    if evidence.find("stopped") is not None:
+        return  # it did not come to its end, and the verdicts say why
+    if evidence.find("end") is None:
+        yield f"{TIMELINE} was cut short: it says nothing of the end of the experiment"
+    elif evidence.find("observed") is None:
+        yield f"{TIMELINE} is not complete: it says nothing of the end of the observation"
+    if evidence.find("load") is None:
+        return
+    if not any(evidence.history.keys(probe=probe) for probe in ("listener", "readiness", "liveness", "processes")):
+        yield f"{PROBES} is empty, although the target was launched"
+    yield from _gaps_of_ledger(evidence.folder / LEDGER)
+
+
+def _ends_within_a_line(path: Path) -> bool:
+    if not path.is_file() or not path.stat().st_size:
+        return False
+    with path.open("rb") as file:
+        file.seek(-1, 2)
+        return file.read() != b"\n"
+
+
+def _gaps_of_ledger(path: Path) -> Iterator[str]:
+    """Counts the lines alone: a ledger may have a million, and is read in full for the timeline already."""
+    if not path.exists():
+        yield f"{LEDGER} is missing, although there was a load"
+        return
+    count, last = 0, b""
+    with path.open("rb") as file:
+        for line in file:
+            count += line.startswith(b'{"record":"request"')
+            last = line
+    try:
+        summary = json.loads(last)
+    except ValueError:
+        summary = None
+    if not isinstance(summary, dict) or summary.get("record") != "summary":
+        yield f"{LEDGER} was cut short: it has {words.plural(count, 'request')}, and no summary of how many there were"
+    elif summary.get("recorded") != count:
+        yield f"{LEDGER} does not reconcile: {summary.get('recorded')} requests were recorded, and it has {count}"
 
 
 def _log(evidence: Evidence, most: int) -> tuple[tuple[str, ...], int]:

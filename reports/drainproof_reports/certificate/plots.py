@@ -15,6 +15,9 @@ from drainproof_reports.certificate.drawing import WIDTH, Scale, drawing, label,
 
 LEFT, RIGHT = 196.0, WIDTH - 70.0
 ROW = 24.0
+SCHEDULE = "observed_s"
+"""The fact of a verdict that is drawn."""
+
 ATTEMPTS = 12
 """Attempts at a restart that are drawn."""
 
@@ -35,7 +38,7 @@ def exits(found: Mapping[str, Sequence[float]], grace_period: float | None) -> M
 
     A mark and not a curve: a handful of values has no shape, and each of them is a fact.
     """
-    rows = {name: sorted(values) for name, values in found.items() if values}
+    rows = {name: sorted(kept) for name, values in found.items() if (kept := [v for v in values if math.isfinite(v)])}
     if not rows:
         return None
     longest = max(value for values in rows.values() for value in values)
@@ -77,7 +80,7 @@ def exits(found: Mapping[str, Sequence[float]], grace_period: float | None) -> M
 
 def schedule(verdict: Verdict) -> Markup | None:
     """The delays before the attempts at a restart, observed as bars and declared as marks; None where it has none."""
-    observed = _delays(verdict.facts.get("observed_s"))[:ATTEMPTS]
+    observed = _delays(verdict.facts.get(SCHEDULE))[:ATTEMPTS]
     declared = _delays(verdict.facts.get("declared_s"))[:ATTEMPTS]
     if not observed:
         return None

@@ -61,6 +61,12 @@ NAMES = {"Sigterm": "SIGTERM", "Ctrl": "Ctrl", "Windows": "Windows"}
 LONGEST = 160
 """Characters of a value that are shown in a line."""
 
+SUMMARY = 400
+"""Characters of what a check said."""
+
+FACTS = 20
+"""Facts of a verdict that are shown."""
+
 QUIET = {"kind", "moment", "name", "site"}
 """Keys of a fault's description that are told in another way, or say nothing to a reader."""
 
@@ -145,6 +151,7 @@ def variant(parameters: str) -> str:
 
 def fact(name: str, content: object) -> tuple[str, str]:
     """A measured value, and its unit where the name has one: `exit_after_s` is "exit after", "0.95 s"."""
+    name = shortened(flat(name[: 4 * LONGEST]), 60)
     if not name.endswith("_s"):
         return name.replace("_", " "), value(content)
     unit = "" if content in (None, [], {}) else " s"
@@ -154,7 +161,7 @@ def fact(name: str, content: object) -> tuple[str, str]:
 def value(content: object) -> str:
     """Any JSON value, on one line."""
     if isinstance(content, str):
-        return shortened(flat(content), LONGEST)
+        return shortened(flat(content[: 4 * LONGEST]), LONGEST)
     if isinstance(content, bool) or content is None:
         return {True: "yes", False: "no", None: "none"}[content]
     if isinstance(content, (int, float)):
@@ -171,6 +178,11 @@ def value(content: object) -> str:
 def sentence(text: str) -> str:
     """What a check said, as a sentence begins."""
     return text[:1].upper() + text[1:]
+
+
+def summary(text: str) -> str:
+    """The same, so long as a page can take: all of it is in results.json."""
+    return sentence(shortened(flat(text[: 4 * SUMMARY]), SUMMARY))
 
 
 def duration(seconds: float) -> str:
