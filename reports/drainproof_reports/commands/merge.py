@@ -1,5 +1,6 @@
-"""Puts several runs into one grid, with requirements down and targets across. Runs of the same target (its name and its
-launch mode) share a column; where they do not agree about a check, the worse outcome counts.
+"""Puts several runs into one grid, with requirements down and targets across. Runs of the same target (its name,
+its launch mode, the digest of its software) by the same specification share a column; where they do not agree about a
+check, the worse outcome counts.
 
 Written to the terminal as a table; with -o FILE, in the form that the name of the file asks for (.html, .md, .json,
 .txt)."""
