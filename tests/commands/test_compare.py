@@ -161,3 +161,8 @@ def test_other_software_and_another_specification_are_told(tmp_path: Path) -> No
     assert "".join(f"note {note}\n" for note in notes) in drainproof("compare", *runs).out
     assert json.loads(drainproof("compare", *runs, "--json").out)["notes"] == notes
     assert drainproof("compare", *runs, "--markdown").out.count("\n* ") == 2
+
+
+def test_a_name_that_no_file_has(old: Path) -> None:
+    done = drainproof("compare", old, old, "-o", "")
+    assert (done.status, done.err) == (2, "drainproof compare: error: -o .: expected the name of a file\n")

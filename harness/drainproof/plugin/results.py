@@ -20,6 +20,7 @@ from drainproof.plugin import census, folders
 from drainproof.plugin.naming import CHECK, SCENARIO
 from drainproof.plugin.outcomes import relative, verdict_of
 from drainproof.plugin.run import Run
+from drainproof.plugin.usage import usage_error
 from drainproof.requirement import SPECIFICATION
 from drainproof.text import json_value, printable
 from drainproof.verdict import Bundle, Gate, Results, Stale, Verdict, judged_nothing
@@ -268,7 +269,7 @@ class SessionFile:
             described = json_value(run.redactor.json(run.target.to_json()))
             folders.write_session(run.evidence_folder, saved, target=described)
         except OSError as error:
-            raise pytest.UsageError(f"cannot write evidence to {run.evidence_folder}: {error.strerror}") from error
+            raise usage_error(f"cannot write evidence to {run.evidence_folder}: {error.strerror}") from error
 
 
 def _worker(run: Run) -> str:

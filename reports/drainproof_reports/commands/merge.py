@@ -8,11 +8,11 @@ Written to the terminal as a table; with -o FILE, in the form that the name of t
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 from drainproof import saved
+from drainproof.commands.speaking import json_text
 from drainproof.errors import UserError
 
 from drainproof_reports import merging
@@ -24,7 +24,7 @@ SUMMARY = "put several runs, or several targets, side by side"
 FORMS: dict[str, Callable[[Grid], str]] = {
     "text": merging.as_text,
     "markdown": merging.as_markdown,
-    "json": lambda grid: json.dumps(merging.as_json(grid), indent=1) + "\n",
+    "json": lambda grid: json_text(merging.as_json(grid)),
     "html": merging.as_html,
 }
 SUFFIXES = {".html": "html", ".md": "markdown", ".json": "json", ".txt": "text"}
