@@ -3,8 +3,8 @@
 Pure: it sees two `Results` and nothing else. Verdicts are matched by requirement, scenario and check. Only `pass`,
 `note` and `fail` say something about the target; every other outcome, and a check that is missing, leaves it open. So a
 check that goes from `pass` to `inconclusive` did not get worse: it is not tested any more. But a gate must not open
-because somebody stopped looking, therefore it counts among the regressions as well. Of a scenario that was repeated, the
-worst run of each check counts, so runs compare whatever `--repeat` they had.
+because somebody stopped looking, therefore it counts among the regressions as well. Of a scenario that was repeated,
+the worst run of each check counts, so runs compare whatever `--repeat` they had.
 """
 
 from __future__ import annotations

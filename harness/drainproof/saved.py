@@ -14,8 +14,8 @@ FILE = "results.json"
 FORMAT = 1
 """Grows when something is taken away or changes its meaning; new keys do not change it."""
 
-LONGEST = 255
-"""Bytes of a name in a path: what file systems take."""
+LONGEST, LONGEST_PATH = 255, 4000
+"""Bytes of a name in a path, and of a path: what file systems take."""
 
 
 class DamagedResults(UserError):
@@ -30,6 +30,8 @@ class Saved(NamedTuple):
     """The report folder that they lie in."""
     content: dict[str, Any]
     """As they stand in the file."""
+    data: bytes
+    """The file."""
 
 
 def read(path: Path) -> Saved:
@@ -39,7 +41,8 @@ def read(path: Path) -> Saved:
     """
     file = path / FILE if path.is_dir() else path
     try:
-        text = plain_file.read_text(file)
+        data = plain_file.read_bytes(file)
+        text = data.decode("utf-8")
     except FileNotFoundError as error:
         what = f"there is no {FILE} in it" if path.is_dir() else "there is no such folder or file"
         raise UserError(f"{path}: {what}; expected a report folder of drainproof, or its {FILE}") from error
@@ -49,7 +52,7 @@ def read(path: Path) -> Saved:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise DamagedResults(f"{file} is damaged: it is no JSON: {error}") from error
-    return Saved(_results(content, file), file.parent, content)
+    return Saved(_results(content, file), file.parent, content, data)
 
 
 def _results(content: Any, file: Path) -> Results:
@@ -91,9 +94,13 @@ def _require_sound(results: Results) -> None:
 
 
 def _require_relative(path: str, name: str) -> None:
-    """Raises ValueError for a path that leads out of the report folder, or that no file system takes."""
+    """Raises ValueError for an absolute path, and for one that no file system takes.
+
+    It may lead out of the report folder: where saved evidence was judged again, it stays where it is.
+    """
     pure = PurePosixPath(path)
-    if not path or pure.is_absolute() or ".." in pure.parts:
-        raise ValueError(f"{name} is no path below the report folder: {path[:LONGEST]!r}")
-    if not path.isprintable() or any(len(part.encode()) > LONGEST for part in pure.parts) or len(path) > 10 * LONGEST:
+    if not path or pure.is_absolute():
+        raise ValueError(f"{name} is not relative to the report folder: {path[:LONGEST]!r}")
+    too_long = any(len(part.encode(errors="replace")) > LONGEST for part in pure.parts) or len(path) > LONGEST_PATH
+    if "\0" in path or too_long:
         raise ValueError(f"{name} is no path that a run makes: {path[:LONGEST]!r}")

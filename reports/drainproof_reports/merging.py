@@ -2,8 +2,8 @@
 
 Runs of the same target (its name, its launch mode, and the digest of its software) by the same specification share a
 column, since a long run may be made in parts or on several machines. Where two of them judged the same check and do not
-agree, the worse outcome counts: a rule that was broken once is broken. A cell has the worst outcome of all checks of its
-requirement.
+agree, the worse outcome counts: a rule that was broken once is broken. A cell has the worst outcome of all checks of
+its requirement.
 """
 
 from __future__ import annotations

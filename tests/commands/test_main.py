@@ -52,7 +52,7 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
 def test_a_disk_that_is_full_is_no_answer(tmp_path: Path) -> None:
     folder = saved(tmp_path / "run", verdict("DRAIN-1", "pass"))
     for words in (("list", "requirements"), ("compare", folder, folder)):
-        with open("/dev/full", "w") as full:
+        with Path("/dev/full").open("w") as full:
             done = subprocess.run([COMMAND, *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
         assert (done.returncode, done.stderr) == (2, f"drainproof {words[0]}: error: No space left on device\n")
 
@@ -82,7 +82,7 @@ def test_nothing_of_a_file_becomes_a_workflow_command(tmp_path: Path) -> None:
     ):
         done = drainproof(*words, env=env)
         assert workflow_commands(done.out + done.err) == [], words
-        if "--json" in words or "json" in words:
+        if words[0] != "check" and ("--json" in words or "json" in words):
             assert "##[" in str(json.loads(done.out))
 
 
@@ -93,9 +93,9 @@ def test_nothing_of_a_file_becomes_a_workflow_command(tmp_path: Path) -> None:
         ({"target": {"manifest": {"policy": 1}}}, "target.manifest.policy is no object"),
         ({"target": {"digest": "x"}}, "target.digest has no sha256"),
         ({"bundle": {"folder": "a" * 5000, "digests": ""}}, "bundle.folder is no path that a run makes"),
-        ({"bundle": {"folder": "../x", "digests": ""}}, "bundle.folder is no path below the report folder"),
+        ({"bundle": {"folder": "/x", "digests": ""}}, "bundle.folder is not relative to the report folder"),
         ({"evidence": "a\0b"}, "verdicts.0.evidence is no path that a run makes"),
-        ({"evidence": "/x"}, "verdicts.0.evidence is no path below the report folder"),
+        ({"evidence": "/x"}, "verdicts.0.evidence is not relative to the report folder"),
     ],
 )
 def test_results_that_no_run_has_written(tmp_path: Path, change: dict[str, object], expected: str) -> None:

@@ -1,4 +1,4 @@
-"""All that a command says goes through here. Results, evidence and servers may hold anything, workflow commands included.
+"""All that a command says goes through here: results, evidence and servers may hold anything, workflow commands too.
 
 Say whole lines: a workflow command is recognized at the beginning of one.
 """

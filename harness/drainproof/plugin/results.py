@@ -41,6 +41,8 @@ class ResultsKeeper:
         """By scenario and check: a clean-up that fails replaces the verdict of its check."""
         self._started = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
         self._began = time.monotonic()
+        self._took: float | None = None
+        """Seconds from begin to end; None before: the digests of the evidence and results.json must say the same."""
         self._active = False
         self._ended = False
         self._lost_worker = False
@@ -73,7 +75,7 @@ class ResultsKeeper:
             versions={**versions, "target": self._versions or run.versions},
             verdicts=tuple(self._verdicts.values()),
             started=self._started,
-            seconds=round(time.monotonic() - self._began, 3),
+            seconds=round(time.monotonic() - self._began, 3) if self._took is None else self._took,
             aborted=self._lost_worker or not self._ended,
             command=shlex.join(["pytest", *(run.redactor.text(str(a)) for a in run.config.invocation_params.args)]),
             specification=SPECIFICATION,
@@ -159,6 +161,7 @@ class ResultsKeeper:
             return
         if self._run.archive is not None:
             self._versions = self._versions or json_value(getattr(self._run.archive, "versions", {}))
+        self._took = round(time.monotonic() - self._began, 3)
         asked = self._run.asked
         self._stale = () if asked.known is None else asked.known.stale(self.results())
         self._gate = None if asked.rule is None else self._judge(asked.rule)
