@@ -14,14 +14,15 @@ from drainproof.plugin import folders, hookspecs
 from drainproof.verdict import Results
 
 
-def render(results: Results, folder: Path) -> list[str]:
+def render(results: Results, folder: Path, *, force: bool = False) -> list[str]:
     """Has each installed report written into the report folder `folder`; gives the names of the reports.
 
-    Raises UserError where a run writes to the folder now, and where a report fails.
+    Raises UserError where a run writes to the folder now, where files in it are somebody else's (unless `force`), and
+    where a report fails.
     """
     manager, plugins = _reports()
     reports = folders.ReportFolder(folder, option="DIR")
-    reports.prepare_again()
+    reports.prepare_again(force=force)
     try:
         manager.hook.pytest_drainproof_report(results=results, folder=folder)
     except OSError as error:
