@@ -31,10 +31,10 @@ def pytest_drainproof_report(results: Results, folder: Path) -> None:
 
 
 def pytest_drainproof_derived(results: Results, results_json: bytes) -> Mapping[str, Any]:
-    """What has to be in `results.json` and in `statement.json`; where it was run, the statement has from outside."""
+    """What has to be in `results.json` and in `statement.json`."""
     return {
         FILE: results_json_report.document(results),
-        statement.FILE: statement.document(results, results_json=results_json, url=None),
+        statement.FILE: statement.document(results, results_json=results_json),
     }
 
 

@@ -38,12 +38,11 @@ RESULT: dict[Overall, str] = {
 }
 
 
-def document(results: Results, *, results_json: bytes, url: str | None) -> dict[str, Any] | None:
+def document(results: Results, *, results_json: bytes) -> dict[str, Any] | None:
     """The content of the file; None where there is nothing that a statement could be about.
 
-    `results_json`: what was written to `results.json`, which the statement names the digest of. `url`: of the run in a
-    CI system. A run that did not reach its end has no statement, and neither has a target without a digest: in-toto
-    matches subjects by it.
+    `results_json`: what was written to `results.json`, which the statement names the digest of. A run that did not
+    reach its end has no statement, and neither has a target without a digest: in-toto matches subjects by it.
     """
     digest = results.target.get("digest")
     if results.aborted or not digest:
@@ -61,7 +60,7 @@ def document(results: Results, *, results_json: bytes, url: str | None) -> dict[
         "predicate": {
             "result": RESULT[results.overall],
             "configuration": _configuration(results, results_json),
-            **({} if url is None else {"url": url}),
+            **_url(),
             "passedTests": [_name(v) for v in results.verdicts if v.verdict == "pass"],
             "warnedTests": [_name(v) for v in results.verdicts if v.verdict == "note"],
             "failedTests": [_name(v) for v in results.verdicts if v.verdict in RED],
@@ -102,18 +101,18 @@ def _name(verdict: Verdict) -> str:
     return f"{verdict.requirement} {verdict.scenario}::{verdict.check}"
 
 
-def _url() -> str | None:
+def _url() -> dict[str, str]:
     """The run of GitHub Actions or GitLab CI that this is written in."""
     variables = os.environ
     if "GITHUB_RUN_ID" in variables and "GITHUB_REPOSITORY" in variables:
         server = variables.get("GITHUB_SERVER_URL", "https://github.com")
-        return f"{server}/{variables['GITHUB_REPOSITORY']}/actions/runs/{variables['GITHUB_RUN_ID']}"
-    return variables.get("CI_JOB_URL")
+        return {"url": f"{server}/{variables['GITHUB_REPOSITORY']}/actions/runs/{variables['GITHUB_RUN_ID']}"}
+    return {"url": variables["CI_JOB_URL"]} if "CI_JOB_URL" in variables else {}
 
 
 def write(results: Results, path: Path, *, results_json: Path) -> None:
     """Writes the file in one step, or removes one that is not true any more. Raises OSError."""
-    content = document(results, results_json=results_json.read_bytes(), url=_url())
+    content = document(results, results_json=results_json.read_bytes())
     if content is None:
         path.unlink(missing_ok=True)
         return
