@@ -9,7 +9,8 @@ Three questions, each with an answer of its own, so that a reader learns all tha
 
 The third question finds what the second cannot: somebody who changes a ledger and then writes new digests has a
 consistent bundle, but its verdicts are other ones. Whoever changes evidence, digests and verdicts alike, and keeps them
-consistent, is found by a signature alone.
+consistent, is found by a signature alone. The same is true of what a run says of itself and no evidence holds: its
+times, its command, what was declared as known.
 """
 
 from __future__ import annotations
@@ -22,17 +23,20 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import drainproof
-from drainproof import installed, saved
+from drainproof import gate, installed, plain_file, saved
 from drainproof.errors import UserError
 from drainproof.evidence import digests
+from drainproof.plugin import rendering
 from drainproof.report_names import SESSION
 from drainproof.saved import DamagedResults, Saved
-from drainproof.verdict import OUTCOMES, Results, Verdict
+from drainproof.text import json_value
+from drainproof.verdict import Results, Verdict
 
 Kind = Literal["results", "incomplete", "tampered", "not-reproduced", "not-judged"]
 """`results`: results.json is damaged or contradicts itself · `incomplete`: the run or its evidence is · `tampered`: a
@@ -41,11 +45,23 @@ judged again."""
 
 INCOMPLETE = ("manifest-missing", "file-missing")
 
-FIELDS = ("verdict", "requirement", "level", "rule", "title", "summary", "details")
+FIELDS = ("verdict", "requirement", "level", "rule", "title", "summary", "details", "repetition")
 """What must be the same, besides the facts. How long it took and how to repeat it are told of that run alone."""
 
 STATEMENT = "statement.json"
-"""The in-toto Statement about the target, where a report has written one."""
+"""The in-toto Statement about the target, where a report has written one. Its signature is for others to verify."""
+
+FROM_OUTSIDE = {(STATEMENT, "predicate.url")}
+"""What a file says that does not follow from results.json."""
+
+NOTHING = object()
+"""In the place of a value that is not there."""
+
+NO_CHECK = "not a check, and failed: "
+"""What the reason of a gate begins with that no verdict tells of."""
+
+PATIENCE = 10.0
+"""Seconds that pytest has to end in order when the check is ended."""
 
 LENGTH = 160
 """Characters of a value that are shown."""
@@ -108,7 +124,7 @@ def check(folder: Path, *, own: Sequence[Path] = ()) -> Outcome:
 
 def _findings(found: Saved, folder: Path, own: Sequence[Path]) -> Iterator[Finding]:
     results = found.results
-    for text in (*_contradictions(found), *_statement(found)):
+    for text in (*_contradictions(found), *_gate(results)):
         yield Finding(kind="results", text=text)
     if results.aborted:
         yield Finding(kind="incomplete", text="the run did not reach its end: what is missing was not judged")
@@ -116,14 +132,29 @@ def _findings(found: Saved, folder: Path, own: Sequence[Path]) -> Iterator[Findi
         text = "the results name no evidence: the run did not reach its end, or this was taken out of them"
         yield Finding(kind="incomplete", text=text)
         return
-    evidence = found.folder / results.bundle.folder
+    try:
+        yield from _of_evidence(found, found.folder / results.bundle.folder, results.bundle.folder, folder, own)
+    except OSError as error:
+        text = f"the evidence {results.bundle.folder} cannot be read: {error.filename}: {error.strerror or error}"
+        yield Finding(kind="not-judged", text=text)
+
+
+def _of_evidence(found: Saved, evidence: Path, name: str, folder: Path, own: Sequence[Path]) -> Iterator[Finding]:
+    """Raises OSError for what cannot be read."""
+    results = found.results
     if not evidence.is_dir():
-        text = f"the evidence {results.bundle.folder} is not there: keep it with the results"
+        text = f"the evidence {name} is not there: keep it with the results"
         yield Finding(kind="incomplete", text=text)
         return
     if not evidence.resolve().is_relative_to(found.folder.resolve()):
-        text = f"the evidence {results.bundle.folder} is outside of {folder}: check the folder that it is in"
-        yield Finding(kind="tampered", text=text)
+        if ".." in Path(name).parts:
+            text = f"the evidence {name} is outside of {folder}: check the folder that it is in"
+            yield Finding(kind="tampered", text=text)
+        else:
+            text = (
+                f"the evidence {name} is behind a symbolic link that leads out of {folder}: put the folder there itself"
+            )
+            yield Finding(kind="not-judged", text=text)
         return
     problems = digests.verify(evidence, results=results)
     for problem in problems:
@@ -136,35 +167,90 @@ def _findings(found: Saved, folder: Path, own: Sequence[Path]) -> Iterator[Findi
 
 
 def _contradictions(found: Saved) -> Iterator[str]:
-    """Where results.json says of its verdicts what is not true of them."""
-    results = found.results
-    counted = Counter(verdict.verdict for verdict in results.verdicts)
-    derived = {
-        "red": results.red,
-        "overall": results.overall,
-        "counts": {outcome: counted[outcome] for outcome in OUTCOMES},
-    }
-    for name, value in derived.items():
-        if found.content.get(name, value) != value:
-            yield f"results.json says {name} = {found.content[name]!r}, and by its own verdicts it is {value!r}"
-    for (scenario, check_), number in Counter((v.scenario, v.check) for v in results.verdicts).items():
+    """Where results.json says of its verdicts what is not true of them, and where a statement says something else."""
+    for (scenario, check_), number in Counter((v.scenario, v.check) for v in found.results.verdicts).items():
         if number > 1:
             yield f"results.json has {number} verdicts of {scenario} {check_}"
+    for name, expected in sorted(rendering.derived(found.results, found.data).items()):
+        if name == saved.FILE:
+            for where, said, derived in _unlike(found.content, expected):
+                yield f"{name} says {where} = {said}, and by its own verdicts it is {derived}"
+        else:
+            yield from _derived(found, found.folder / name, expected)
 
 
-def _statement(found: Saved) -> Iterator[str]:
-    """Where the in-toto Statement beside results.json is about another one. Its signature is for others to verify."""
-    file = found.folder / STATEMENT
-    if not file.exists():
-        return
+def _derived(found: Saved, file: Path, expected: Mapping[str, Any] | None) -> Iterator[str]:
+    """Where a file that follows from results.json is about another one, or says something else."""
     try:
-        described = json.loads(file.read_text(encoding="utf-8"))["predicate"]["configuration"]
-        [named] = [each["digest"]["sha256"] for each in described if each["name"] == saved.FILE]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        yield f"{STATEMENT} names no {saved.FILE}: {type(error).__name__}: {error}"
+        content = json.loads(plain_file.read_text(file))
+    except FileNotFoundError:
         return
-    if named != hashlib.sha256((found.folder / saved.FILE).read_bytes()).hexdigest():
-        yield f"{STATEMENT} is about another {saved.FILE}: its SHA-256 is not the one that the statement names"
+    except (OSError, ValueError, RecursionError) as error:
+        yield f"{file.name} cannot be read: {getattr(error, 'strerror', None) or error}"
+        return
+    if expected is None:
+        yield f"{file.name} is there, and by {saved.FILE} there is nothing that it could be about"
+        return
+    if file.name == STATEMENT and (wrong := _about_another(content, found.data)):
+        yield wrong  # that the rest differs then is no news
+        return
+    for where, said, derived in _unlike(content, expected):
+        if (file.name, where) not in FROM_OUTSIDE:
+            yield f"{file.name} says {where} = {said}, and by {saved.FILE} it is {derived}"
+
+
+def _about_another(content: Any, data: bytes) -> str:
+    """Why an in-toto Statement is not about this results.json; empty where it is."""
+    try:
+        [named] = [
+            each["digest"]["sha256"] for each in content["predicate"]["configuration"] if each["name"] == saved.FILE
+        ]
+    except (ValueError, KeyError, TypeError) as error:
+        return f"{STATEMENT} names no {saved.FILE}: {type(error).__name__}: {error}"
+    if named != hashlib.sha256(data).hexdigest():
+        return f"{STATEMENT} is about another {saved.FILE}: its SHA-256 is not the one that the statement names"
+    return ""
+
+
+def _unlike(said: Any, expected: Any, where: str = "") -> Iterator[tuple[str, str, str]]:
+    """Where two JSON values differ: the path, and what each of them has there, in words."""
+    if isinstance(said, dict) and isinstance(expected, dict):
+        for name in dict.fromkeys([*said, *expected]):
+            yield from _unlike(
+                said.get(name, NOTHING), expected.get(name, NOTHING), f"{where}.{name}" if where else name
+            )
+    elif isinstance(said, list) and isinstance(expected, list) and len(said) == len(expected):
+        for number, (one, other) in enumerate(zip(said, expected, strict=True)):
+            yield from _unlike(one, other, f"{where}.{number}")
+    elif said is NOTHING or expected is NOTHING or _other(said, expected):
+        shown = ["nothing" if value is NOTHING else _shown(value) for value in (said, expected)]
+        yield where, shown[0], shown[1]
+
+
+def _gate(results: Results) -> Iterator[str]:
+    """Where the gate is not what its rule says of the verdicts.
+
+    What failed and is no check is known to the run alone; a baseline is not among the evidence, so of `no-regression`
+    only that it agrees with itself can be said.
+    """
+    found = results.gate
+    if found is None:
+        return
+    if found.passed != (not found.reasons):
+        yield f"{saved.FILE} says gate.passed = {found.passed!r}, with {len(found.reasons)} reasons against it"
+    try:
+        kind, path = gate.parse(found.rule)
+    except UserError as error:
+        yield f"{saved.FILE} has a gate with the rule {_shown(found.rule)}: {error}"
+        return
+    if path:
+        return
+    judged = gate.judge(gate.Rule(given=found.rule, kind=kind), results)
+    besides = [reason for reason in found.reasons if reason.startswith(NO_CHECK)]
+    said = [[reason for reason in found.reasons if reason not in besides], list(found.remarks)]
+    if _other(said, json_value([judged.reasons, judged.remarks])) or found.passed != (judged.passed and not besides):
+        told = "open" if judged.passed else f"closed: {judged.reasons[0]}"
+        yield f"{saved.FILE} has a gate that is {'open' if found.passed else 'closed'}; by its verdicts it is {told}"
 
 
 def _remarks(results: Results) -> tuple[str, ...]:
@@ -177,7 +263,8 @@ def _remarks(results: Results) -> tuple[str, ...]:
 def _judged_again(found: Saved, evidence: Path, own: Sequence[Path]) -> Iterator[Finding]:
     with tempfile.TemporaryDirectory(prefix="drainproof-check-") as temporary:
         try:
-            again = _judge(evidence, Path(temporary), own)
+            # what is relative to a folder is so by its real path: /tmp may be a symbolic link
+            again = _judge(evidence, Path(temporary).resolve(), own)
         except UserError as error:
             yield Finding(kind="not-judged", text=str(error))
             return
@@ -191,8 +278,9 @@ def _judged_again(found: Saved, evidence: Path, own: Sequence[Path]) -> Iterator
 def _judge(evidence: Path, folder: Path, own: Sequence[Path]) -> Saved:
     """What pytest says of the evidence. Raises UserError, with the last line of its output, where it says nothing.
 
-    Nothing of the user's surroundings may have a part in it: no conftest, no configuration file, no options from the
-    environment, no cache. Files of the user's own scenarios are collected where they are, with what belongs to them.
+    Nothing of the user's surroundings may have a part in it: no conftest, no configuration file (pytest takes one from
+    any folder above), no options from the environment, no cache. Files of the user's own scenarios are collected where
+    they are, with what belongs to them.
     """
     reports = folder / "report"
     command = [
@@ -203,30 +291,46 @@ def _judge(evidence: Path, folder: Path, own: Sequence[Path]) -> Saved:
     if own:
         # packages by name, which is no path: paths decide where pytest has its root, and that is part of their ids
         command += [*(package.nodeid for package in installed.scenario_packages()), *map(str, own)]
-    unwanted = ("PYTEST_ADDOPTS", "PYTEST_DISABLE_PLUGIN_AUTOLOAD", "PYTHONOPTIMIZE")
-    env = {name: value for name, value in os.environ.items() if name not in unwanted}
-    done = subprocess.run(
+    else:
+        configuration = folder / "empty.ini"
+        configuration.write_text("[pytest]\n", encoding="utf-8")
+        command += ["-c", str(configuration), f"--rootdir={folder}", f"--confcutdir={folder}"]
+    env = {
+        name: value for name, value in os.environ.items() if not name.startswith("PYTEST_") and name != "PYTHONOPTIMIZE"
+    }
+    status, output = _output_of(command, cwd=Path.cwd() if own else folder, env=env)
+    try:
+        again = saved.read(reports)
+    except UserError as error:
+        said = [line for line in output.splitlines() if line.strip()]
+        told = next((line for line in reversed(said) if "error" in line.lower()), said[-1] if said else "")
+        raise UserError(f"the evidence cannot be judged again (pytest: exit status {status}): {told}") from error
+    if again.results.aborted:
+        raise UserError(f"judging again did not reach its end (pytest: exit status {status})")
+    return again
+
+
+def _output_of(command: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> tuple[int, str]:
+    """The exit status and the output of `command`, which ends with us if we are ended."""
+    with subprocess.Popen(
         command,
-        cwd=Path.cwd() if own else folder,
+        cwd=cwd,
         env=env,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        check=False,
         text=True,
         errors="backslashreplace",
-    )
-    try:
-        again = saved.read(reports)
-    except UserError as error:
-        said = [line for line in done.stdout.splitlines() if line.strip()]
-        told = next((line for line in reversed(said) if "error" in line.lower()), said[-1] if said else "")
-        raise UserError(
-            f"the evidence cannot be judged again (pytest: exit status {done.returncode}): {told}"
-        ) from error
-    if again.results.aborted:
-        raise UserError(f"judging again did not reach its end (pytest: exit status {done.returncode})")
-    return again
+    ) as process:
+        try:
+            output, _ = process.communicate()
+        except BaseException:  # also Ctrl-C and what stands for a signal
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.communicate(timeout=PATIENCE)
+            process.kill()
+            raise
+    return process.returncode, output
 
 
 def _missing(old: Results, again: Results, evidence: Path) -> Iterator[str]:
@@ -251,7 +355,7 @@ def _packages(evidence: Path) -> list[Mapping[str, Any]]:
     try:
         content = json.loads((evidence / SESSION).read_text(encoding="utf-8"))
         return [package for package in content.get("packages", ()) if isinstance(package, dict)]
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return []  # whatever is wrong with it has been told
 
 
@@ -261,6 +365,10 @@ def _differences(old: Saved, again: Saved) -> Iterator[str]:
         before, now = old.results.target.get(name), again.results.target.get(name)
         if _other(before, now):
             yield f"target.{name} is {_shown(before)} in results.json, and by the evidence {_shown(now)}"
+    environments = [run.results.versions.get("target") for run in (old, again)]
+    if _other(*environments):
+        told = [_shown(environment) for environment in environments]
+        yield f"versions.target is {told[0]} in results.json, and by the evidence {told[1]}"
     verdicts = {(v.scenario, v.check): v for v in again.results.verdicts}
     for verdict in old.results.verdicts:
         now = verdicts.get((verdict.scenario, verdict.check))

@@ -3,7 +3,8 @@
 Pure: it sees two `Results` and nothing else. Verdicts are matched by requirement, scenario and check. Only `pass`,
 `note` and `fail` say something about the target; every other outcome, and a check that is missing, leaves it open. So a
 check that goes from `pass` to `inconclusive` did not get worse: it is not tested any more. But a gate must not open
-because somebody stopped looking, therefore it counts among the regressions as well.
+because somebody stopped looking, therefore it counts among the regressions as well. Of a scenario that was repeated,
+the worst run of each check counts, so runs compare whatever `--repeat` they had.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class Comparison:
 
 def compare(old: Results, new: Results) -> Comparison:
     """What differs between `old` and `new`."""
-    before, after = _by_key(old.verdicts), _by_key(new.verdicts)
+    before, after = _by_key(old.once().verdicts), _by_key(new.once().verdicts)
     keys = dict.fromkeys([*after, *before])
     changes = [change for key in keys if (change := _change(key, before.get(key), after.get(key))) is not None]
     return Comparison(changes=tuple(changes), unchanged=len(keys) - len(changes))

@@ -10,6 +10,7 @@ from drainproof.text import flat
 from drainproof.verdict import Results, Verdict
 
 from drainproof_reports.markdown import escaped
+from drainproof_reports.merging import DIGITS
 from drainproof_reports.tables import table
 
 TITLES: dict[Kind, str] = {
@@ -42,9 +43,22 @@ def conclusion(comparison: Comparison) -> str:
     return f"{number} regression{'s' if number > 1 else ''}: worse, or held before and not tested any more"
 
 
+def notes(old: Results, new: Results) -> list[str]:
+    """In what the two runs are not alike, besides their verdicts: a difference may come from that."""
+    found = []
+    if old.specification != new.specification:
+        specifications = [flat(run.specification) or "an unknown version" for run in (old, new)]
+        found.append(f"judged by other requirements: {specifications[0]} (old), {specifications[1]} (new)")
+    digests = [(run.target.get("digest") or {}).get("sha256", "") for run in (old, new)]
+    if digests[0] != digests[1]:
+        shown = [flat(digest)[:DIGITS] or "not known" for digest in digests]
+        found.append(f"other software: its digest is {shown[0]} (old), {shown[1]} (new)")
+    return found
+
+
 def as_text(old: Results, new: Results, comparison: Comparison) -> str:
     """For a terminal."""
-    lines = [f"old  {_run(old)}", f"new  {_run(new)}"]
+    lines = [f"old  {_run(old)}", f"new  {_run(new)}", *(f"note {note}" for note in notes(old, new))]
     for kind in KINDS:
         changes = ordered(comparison, kind)
         lines += ["", f"{TITLES[kind]} ({len(changes)})"] if changes else []
@@ -58,6 +72,7 @@ def as_markdown(old: Results, new: Results, comparison: Comparison) -> str:
     """For a comment or a summary."""
     lines = [f"**old** {escaped(_run(old))}  ", f"**new** {escaped(_run(new))}", "", f"{counts(comparison)}; "]
     lines[-1] += conclusion(comparison)
+    lines += ["", *(f"* {escaped(note)}" for note in notes(old, new))] if notes(old, new) else []
     for kind in KINDS:
         changes = ordered(comparison, kind)
         if changes:
@@ -72,6 +87,7 @@ def as_json(old: Results, new: Results, comparison: Comparison) -> dict[str, Any
         "format": 1,
         "old": _described(old),
         "new": _described(new),
+        "notes": notes(old, new),
         "regressions": len(comparison.regressions),
         "unchanged": comparison.unchanged,
         "changes": [
@@ -99,6 +115,7 @@ def _run(results: Results) -> str:
 def _described(results: Results) -> dict[str, Any]:
     return {
         "target": results.target.get("name"),
+        "digest": results.target.get("digest"),
         "started": results.started,
         "overall": results.overall,
         "aborted": results.aborted,

@@ -1,17 +1,19 @@
 """Several runs as one grid: requirements down, targets across.
 
-Runs of the same target (its name and its launch mode) share a column, since a long run may be made in parts or on
-several machines. Where two of them judged the same check and do not agree, the worse outcome counts: a rule that was
-broken once is broken. A cell has the worst outcome of all checks of its requirement.
+Runs of the same target (its name, its launch mode, and the digest of its software) by the same specification share a
+column, since a long run may be made in parts or on several machines. Where two of them judged the same check and do not
+agree, the worse outcome counts: a rule that was broken once is broken. A cell has the worst outcome of all checks of
+its requirement.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from drainproof.requirement import catalogue
 from drainproof.text import flat
@@ -35,6 +37,9 @@ SIGNS: dict[Outcome, str] = {
 
 NOT_TESTED = "not tested"
 
+DIGITS = 12
+"""Of a digest, in the title of a column."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
@@ -48,11 +53,14 @@ class Column:
     """The report folders."""
     contradictions: int
     """How many checks its runs do not agree on."""
+    mark: str = ""
+    """What tells it from another column of the same target: the digest of the software, the specification."""
 
     @property
     def title(self) -> str:
         """As the grid shows it."""
-        return self.name if self.launch == "process" else f"{self.name} ({self.launch})"
+        told = ", ".join(part for part in ("" if self.launch == "process" else self.launch, self.mark) if part)
+        return f"{self.name} ({told})" if told else self.name
 
     @property
     def overall(self) -> Overall:
@@ -101,41 +109,84 @@ class Grid:
 
 def merge(runs: Iterable[tuple[str, Results]]) -> Grid:
     """The grid of `runs`, each with the name of its report folder."""
-    groups: dict[tuple[str, str], list[tuple[str, Results]]] = {}
+    groups: dict[Group, list[tuple[str, Results]]] = {}
     for source, results in runs:
-        launch = results.target.get("manifest", {}).get("launch") or "process"
-        groups.setdefault((str(results.target.get("name", "")), str(launch)), []).append((source, results))
-    columns = tuple(_column(name, launch, group) for (name, launch), group in groups.items())
+        groups.setdefault(_group(results), []).append((source, results))
+    columns = tuple(_column(group, _mark(group, groups), parts) for group, parts in groups.items())
     known = catalogue()
     tested = {verdict.requirement: verdict for column in columns for verdict in column.results.verdicts}
     order = [*(identity for identity in known if identity in tested), *sorted(set(tested) - set(known))]
     return Grid(columns=columns, rows=tuple(_row(identity, tested[identity], columns) for identity in order))
 
 
-def _column(name: str, launch: str, group: Sequence[tuple[str, Results]]) -> Column:
+class Group(NamedTuple):
+    """What runs have in common that share a column."""
+
+    name: str
+    launch: str
+    digest: str
+    """Of the software; empty where it is not known."""
+    specification: str
+
+
+def _group(results: Results) -> Group:
+    target = results.target
+    return Group(
+        name=str(target.get("name", "")),
+        launch=str(target.get("manifest", {}).get("launch") or "process"),
+        digest=(target.get("digest") or {}).get("sha256", ""),
+        specification=results.specification,
+    )
+
+
+def _mark(group: Group, groups: Iterable[Group]) -> str:
+    """In what it differs from the other groups of the same target; empty where there is none."""
+    others = [other for other in groups if other[:2] == group[:2]]
+    parts = []
+    if len({other.digest for other in others}) > 1:
+        parts.append(f"digest {group.digest[:DIGITS]}" if group.digest else "digest not known")
+    if len({other.specification for other in others}) > 1:
+        parts.append(f"specification {group.specification or 'not known'}")
+    return ", ".join(parts)
+
+
+def _column(group: Group, mark: str, parts: Sequence[tuple[str, Results]]) -> Column:
     verdicts: dict[tuple[str, str], Verdict] = {}
     contradictions = set()
-    for _, results in group:
-        for verdict in results.verdicts:
+    for _, results in parts:
+        for verdict in results.once().verdicts:
             key = (verdict.scenario, verdict.check)
             before = verdicts.get(key, verdict)
             if before.verdict != verdict.verdict:
                 contradictions.add(key)
             verdicts[key] = min(before, verdict, key=lambda v: WORST.index(v.verdict))
-    first = group[0][1]
+    first = parts[0][1]
     # Each part of a run left out what the others did: what nobody judged is what is missing from the largest selection.
-    whole = max(len(results.verdicts) + results.deselected for _, results in group)
+    whole = max(_selectable(results) for _, results in parts)
     merged = replace(
         first,
         verdicts=tuple(verdicts.values()),
-        aborted=any(results.aborted for _, results in group),
-        deselected=first.deselected if len(group) == 1 else max(0, whole - len(verdicts)),
+        aborted=any(results.aborted for _, results in parts),
+        deselected=max(0, whole - len(verdicts)),
         bundle=None,
         gate=None,
         stale=(),
     )
-    sources = tuple(source for source, _ in group)
-    return Column(name=name, launch=launch, results=merged, sources=sources, contradictions=len(contradictions))
+    sources = tuple(source for source, _ in parts)
+    return Column(
+        name=group.name,
+        launch=group.launch,
+        results=merged,
+        sources=sources,
+        contradictions=len(contradictions),
+        mark=mark,
+    )
+
+
+def _selectable(results: Results) -> int:
+    """How many checks the run could have had, each counted once: repetitions are left out as often as they are run."""
+    times = max((verdict.repetition for verdict in results.verdicts), default=0) or 1
+    return len(results.once().verdicts) + math.ceil(results.deselected / times)
 
 
 def _row(identity: str, verdict: Verdict, columns: Sequence[Column]) -> Row:
@@ -196,6 +247,7 @@ def as_json(grid: Grid) -> dict[str, Any]:
             {
                 "target": column.name,
                 "launch": column.launch,
+                "digest": column.results.target.get("digest"),
                 "overall": column.overall,
                 "aborted": column.results.aborted,
                 "specification": column.results.specification,

@@ -9,7 +9,7 @@ from drainproof.verdict import Outcome, Results, Verdict
 from drainproof_reports import results_json
 
 
-def verdict(requirement: str, outcome: Outcome, **values: str) -> Verdict:
+def verdict(requirement: str, outcome: Outcome, **values: str | int) -> Verdict:
     """One verdict, in a scenario of its own."""
     made = Verdict(
         requirement=requirement,

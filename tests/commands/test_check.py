@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
+import signal
+import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -15,8 +19,8 @@ from drainproof.evidence import digests
 from drainproof.verdict import Bundle, Results
 from drainproof_reports import results_json
 
-from tests.commands.front_door import drainproof
-from tests.real.runs import BROKEN, run
+from tests.commands.front_door import COMMAND, drainproof
+from tests.real.runs import BROKEN, environment, run
 
 EXPERIMENT = "drain.TestStopUnderLoad-SIGTERM-main-1w"
 
@@ -280,6 +284,80 @@ def statement_damaged(report: Path) -> str:
     return "statement.json names no results.json"
 
 
+def statement_says_passed(report: Path) -> str:
+    change_json(report / "statement.json", lambda c: c["predicate"].update(result="PASSED"))
+    return "statement.json says predicate.result = 'PASSED', and by results.json it is 'FAILED'"
+
+
+def statement_of_another_subject(report: Path) -> str:
+    change_json(report / "statement.json", lambda c: c["subject"][0].update(name="somebody else"))
+    return "statement.json says subject.0.name = 'somebody else', and by results.json it is"
+
+
+def statement_with_a_test_more(report: Path) -> str:
+    change_json(report / "statement.json", lambda c: c["predicate"]["passedTests"].append("DRAIN-1 x::y"))
+    return "statement.json says predicate.passedTests = "
+
+
+def statement_too_deep(report: Path) -> str:
+    (report / "statement.json").write_text("[" * 200_000)
+    return "statement.json cannot be read: "
+
+
+def statement_is_a_fifo(report: Path) -> str:
+    (report / "statement.json").unlink()
+    os.mkfifo(report / "statement.json")
+    return "statement.json cannot be read: is no regular file"
+
+
+def digests_too_deep(report: Path) -> str:
+    (bundle(report) / "digests.json").write_text("[" * 200_000)
+    return "digests.json cannot be read: "
+
+
+def environment_changed(report: Path) -> str:
+    change_results(report, lambda c: c["versions"]["target"].update(python="9.9"))
+    return "versions.target is {"
+
+
+def versions_changed(report: Path) -> str:
+    change_results(report, lambda c: c["versions"].update(python="2.7"))
+    return "the results say versions = {"
+
+
+def duration_changed(report: Path) -> str:
+    change_results(report, lambda c: failed(c).update(duration=0.0))
+    return "the results say of a verdict another duration, repeat or known than the run had"
+
+
+def known_made_up(report: Path) -> str:
+    known = {"id": "DRAIN-1", "reason": "it is fine", "link": "https://example.org"}
+    change_results(report, lambda c: failed(c).update(known=known))
+    return "the results say of a verdict another duration, repeat or known than the run had"
+
+
+def repetition_made_up(report: Path) -> str:
+    change_results(report, lambda c: failed(c).update(repetition=1))
+    return "repetition is 1 in results.json, and by the evidence 0"
+
+
+def repetitions_made_up(report: Path) -> str:
+    change_json(report / "results.json", lambda c: c.update(repetitions={"repeat": 50}))
+    return 'results.json says repetitions = {"repeat": 50}, and by its own verdicts it is nothing'
+
+
+def gate_made_up_and_sealed(report: Path) -> str:
+    gate_made_up(report)
+    seal(report)
+    return "results.json has a gate that is open; by its verdicts it is closed: DRAIN-1 does not hold"
+
+
+def evidence_on_another_disk(report: Path) -> str:
+    (report / "evidence").rename(report.parent / "evidence")
+    (report / "evidence").symlink_to(report.parent / "evidence")
+    return "is behind a symbolic link that leads out of"
+
+
 TAMPERINGS = [
     verdict_flipped,
     verdict_removed,
@@ -298,6 +376,20 @@ TAMPERINGS = [
     bundle_elsewhere,
     results_changed_where_only_the_statement_tells,
     statement_damaged,
+    statement_says_passed,
+    statement_of_another_subject,
+    statement_with_a_test_more,
+    statement_too_deep,
+    statement_is_a_fifo,
+    digests_too_deep,
+    environment_changed,
+    versions_changed,
+    duration_changed,
+    known_made_up,
+    repetition_made_up,
+    repetitions_made_up,
+    gate_made_up_and_sealed,
+    evidence_on_another_disk,
     results_cut_off,
     results_of_a_wrong_type,
     ledger_line_changed,
@@ -403,6 +495,44 @@ def test_surroundings_have_no_part_in_it(report: Path, tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text("raise SystemExit('a conftest')")
     done = drainproof("check", "report", cwd=tmp_path, env={"PYTEST_ADDOPTS": "-k nothing", "PYTHONOPTIMIZE": "1"})
     assert done.status == 0, done.out
+
+
+def test_a_configuration_above_the_temporary_folder_runs_nothing(report: Path, tmp_path: Path) -> None:
+    """Neither by a file there nor by variables; and a temporary folder behind a link changes no path."""
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -p evil_plugin\n")
+    (tmp_path / "conftest.py").write_text("raise SystemExit('a conftest')")
+    (tmp_path / "evil_plugin.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    env = {"TMPDIR": str(tmp_path / "link"), "PYTHONPATH": str(tmp_path), "PYTEST_PLUGINS": "evil_plugin"}
+    done = drainproof("check", report, env=env)
+    assert done.status == 0, done.out
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_leaves_nothing_behind(report: Path, tmp_path: Path, signum: signal.Signals) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    pid_file = tmp_path / "pid"
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys, time\n"
+        "if 'pytest' in sys.orig_argv:\n"
+        f"    open({str(pid_file) + '.new'!r}, 'w').write(str(os.getpid()))\n"
+        f"    os.rename({str(pid_file) + '.new'!r}, {str(pid_file)!r})\n"
+        "    time.sleep(600)\n"
+    )
+    env = {**environment(), "TMPDIR": str(temporary), "PYTHONPATH": str(tmp_path)}
+    with subprocess.Popen([COMMAND, "check", report], env=env, stderr=subprocess.PIPE, text=True) as process:
+        while not pid_file.exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signum)
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (128 + signum, "")
+    assert list(temporary.iterdir()) == []
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid_file.read_text()), 0)
 
 
 def test_mistakes_of_the_user_are_one_line(tmp_path: Path) -> None:

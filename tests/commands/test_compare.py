@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from drainproof.verdict import Outcome, Verdict
 
 from tests.commands.front_door import drainproof
 from tests.commands.results import saved, verdict
@@ -126,3 +127,42 @@ def test_a_place_that_cannot_be_written(old: Path) -> None:
         2,
         "drainproof compare: error: -o /no/such/folder/x: cannot be written: No such file or directory\n",
     )
+
+
+def repeated(requirement: str, *outcomes: Outcome) -> list[Verdict]:
+    """One check in the runs of a scenario that was repeated."""
+    return [
+        verdict(requirement, outcome, scenario=f"drain.TestStop[SIGTERM-main-1w-r{number}]", repetition=number)
+        for number, outcome in enumerate(outcomes, start=1)
+    ]
+
+
+def test_of_repetitions_the_worst_counts(tmp_path: Path) -> None:
+    twice = saved(tmp_path / "twice", *repeated("DRAIN-1", "pass", "pass"))
+    thrice = saved(tmp_path / "thrice", *repeated("DRAIN-1", "pass", "pass", "fail"))
+    once = saved(tmp_path / "once", verdict("DRAIN-1", "pass"))
+    done = drainproof("compare", twice, thrice)
+    assert done.status == 1
+    assert "1 worse, 0 not tested any more, 0 better, 0 newly tested, 0 unchanged" in done.out
+    done = drainproof("compare", once, twice)
+    assert (done.status, done.out.endswith("1 unchanged\nno regression\n")) == (0, True)
+
+
+def test_other_software_and_another_specification_are_told(tmp_path: Path) -> None:
+    runs = [saved(tmp_path / name, verdict("DRAIN-1", "pass")) for name in ("old", "new")]
+    content = json.loads((runs[1] / "results.json").read_text())
+    content["specification"] = "9.9"
+    content["target"]["digest"] = {"sha256": "ab" * 32, "of": "folder"}
+    (runs[1] / "results.json").write_text(json.dumps(content))
+    notes = [
+        "judged by other requirements: an unknown version (old), 9.9 (new)",
+        "other software: its digest is not known (old), abababababab (new)",
+    ]
+    assert "".join(f"note {note}\n" for note in notes) in drainproof("compare", *runs).out
+    assert json.loads(drainproof("compare", *runs, "--json").out)["notes"] == notes
+    assert drainproof("compare", *runs, "--markdown").out.count("\n* ") == 2
+
+
+def test_a_name_that_no_file_has(old: Path) -> None:
+    done = drainproof("compare", old, old, "-o", "")
+    assert (done.status, done.err) == (2, "drainproof compare: error: -o .: expected the name of a file\n")

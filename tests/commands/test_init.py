@@ -197,6 +197,81 @@ def test_the_application_that_is_meant_is_the_likeliest(tmp_path: Path) -> None:
     assert "# TODO the path and the body of a real request: none was found" in out
 
 
+TWO = {
+    "other.py": """
+    from fastapi import FastAPI
+    admin = FastAPI()
+    """,
+    "web.py": """
+    from fastapi import FastAPI
+    def create_app() -> FastAPI:
+        app = FastAPI()
+        @app.get("/healthz")
+        def healthz(): return {}
+        @app.post("/predict")
+        def predict(query: dict): return query
+        return app
+    """,
+}
+
+
+def test_a_factory_with_routes_wins_over_an_application_without(tmp_path: Path) -> None:
+    out, target = without_start(files(tmp_path, **TWO))
+    assert target.command[3:5] == ("web:create_app", "--factory")
+    assert "another one, `admin` in other.py: not taken" in out
+
+
+def test_routes_of_another_application_are_not_taken(tmp_path: Path) -> None:
+    routes = """
+    from fastapi import APIRouter
+    @admin.get("/ready")
+    def ready(): return {}
+    router = APIRouter(prefix="/admin")
+    @router.post("/generate")
+    def generate(query: dict): return {}
+    admin.include_router(router)
+    """
+    main = """
+    from fastapi import FastAPI
+    from other import admin
+    app = FastAPI()
+    @app.get("/health")
+    def health(): return {}
+    @app.get("/label")
+    def label(): return 1
+    """
+    _, target = without_start(files(tmp_path, **{"main.py": main, "other.py": TWO["other.py"] + routes}))
+    assert target.command[3] == "main:app"
+    assert target.readiness == "/health"
+    assert [request.path for request in target.requests] == ["/label"]
+
+
+def test_what_may_change_something_is_not_sent_unasked(tmp_path: Path) -> None:
+    text = f"""
+        from fastapi import FastAPI
+        app = FastAPI()
+        @app.get("/health")
+        async def health(): return {{}}
+        @app.get("/version")
+        async def version(): return {{"version": 1}}
+        @app.post("/admin/wipe")
+        async def wipe(): open({str(tmp_path / "wiped")!r}, "w"); return {{}}
+        """
+    done, target = init(files(tmp_path / "server", **{"main.py": text}))
+    assert target.requests[0].path == "/version"
+    assert "found       POST /admin/wipe, not tried: it may change what the server keeps" in done.out
+    assert not (tmp_path / "wiped").exists()
+
+
+def test_the_next_command_can_be_pasted(tmp_path: Path) -> None:
+    out, _ = without_start(files(tmp_path / "a b", **{"main.py": PREDICT}))
+    assert f"next        pytest '--target={tmp_path}/a b' -x -k '" in out
+
+
+def test_a_file_that_no_parser_takes_is_left_out(tmp_path: Path) -> None:
+    without_start(files(tmp_path, **{"main.py": PREDICT, "deep.py": "-" * 100_000 + "1"}))
+
+
 def test_settings_that_the_program_gives_to_uvicorn_are_carried_over(tmp_path: Path) -> None:
     text = dedent(PREDICT) + "import uvicorn\nuvicorn.run(app, port=80, timeout_graceful_shutdown=7, ssl_keyfile='k')\n"
     out, target = without_start(files(tmp_path, **{"main.py": text}))
@@ -298,6 +373,8 @@ def test_torchserve_with_a_configuration_that_is_right_as_it_is(tmp_path: Path) 
         ('FROM x\nENTRYPOINT ["s", "--port"]\nCMD ["8123"]\n', 8123, None, None),
         ("FROM x\nEXPOSE 80\nFROM y\nCMD s --bind 0.0.0.0:8181 \\\n  --verbose\n", 8181, None, "starts it by a shell"),
         ('FROM x\nCMD ["s"]\n', 8000, None, "Dockerfile has no EXPOSE, 8000 is a guess"),
+        ('FROM x\nEXPOSE 99999 0\nCMD ["s"]\n', 8000, None, "Dockerfile has EXPOSE 99999 0, which is no port, 8000 is"),
+        ('FROM x\nEXPOSE 8100-8110/tcp\nCMD ["s"]\n', 8100, None, None),
         (
             "FROM x\nEXPOSE 80\nHEALTHCHECK CMD curl -f http://localhost:80/up || exit 1\nCMD exec s\n",
             80,

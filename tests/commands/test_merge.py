@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+from drainproof.verdict import Outcome
 
 from tests.commands.front_door import drainproof
 from tests.commands.results import saved, verdict
@@ -95,3 +96,31 @@ def test_a_folder_without_results(runs: list[Path], tmp_path: Path) -> None:
     done = drainproof("merge", *runs, tmp_path)
     assert done.status == 2
     assert f"{tmp_path}: there is no results.json in it" in done.err
+
+
+def test_other_software_is_a_column_of_its_own(tmp_path: Path) -> None:
+    runs = [saved(tmp_path / name, verdict("EXIT-1", "pass")) for name in ("a", "b", "c")]
+    for run, digest, specification in zip(runs, ("ab", "cd", "cd"), ("1", "1", "2"), strict=True):
+        content = json.loads((run / "results.json").read_text())
+        content["target"]["digest"] = {"sha256": digest * 32, "of": "folder"}
+        content["specification"] = specification
+        (run / "results.json").write_text(json.dumps(content))
+    titles = drainproof("merge", *runs, "--form", "markdown").out.splitlines()[0]
+    assert [title.strip().replace("\\", "") for title in titles.split("|")[3:-1]] == [
+        "sentiment (digest abababababab, specification 1)",
+        "sentiment (digest cdcdcdcdcdcd, specification 1)",
+        "sentiment (digest cdcdcdcdcdcd, specification 2)",
+    ]
+    assert "sentiment: 2 runs" in drainproof("merge", runs[0], runs[0]).out
+
+
+def test_repetitions_are_one_check(tmp_path: Path) -> None:
+    outcomes: tuple[Outcome, ...] = ("pass", "fail", "pass")
+    runs = [
+        verdict("EXIT-1", outcome, scenario=f"drain.TestStop[1w-r{number}]", repetition=number)
+        for number, outcome in enumerate(outcomes, start=1)
+    ]
+    plain = verdict("EXIT-1", "pass", scenario="drain.TestStop[1w]")
+    done = drainproof("merge", saved(tmp_path / "a", *runs), saved(tmp_path / "b", plain))
+    assert "✗ fail 1\n" in done.out
+    assert "1 check came to different outcomes" in done.out

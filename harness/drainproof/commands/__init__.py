@@ -6,21 +6,24 @@ Each command is a module that an entry point of the group `drainproof.commands` 
     add_arguments(parser: ArgumentParser) -> None  its arguments; what is heavy to import waits for `run`
     run(args: Namespace) -> int                    does it, and gives the exit status
 
-A mistake of the user is a `UserError`: one line on stderr and exit status 2.
+A mistake of the user is a `UserError`: one line on stderr and exit status 2. So is whatever goes wrong unexpectedly: 1
+is an answer (a regression, a verdict that is not reproduced), and a crash must not look like one.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import sys
+import traceback
 from collections.abc import Sequence
 from importlib import metadata
-from typing import Protocol, cast
+from typing import NoReturn, Protocol, cast
 
 import drainproof
+from drainproof.commands.ending import Ended, ended_by_signals
+from drainproof.commands.speaking import complain, give_up_stdout
 from drainproof.errors import DrainproofError
-from drainproof.text import printable
+from drainproof.text import flat
+from drainproof.workflow_commands import for_terminal
 
 GROUP = "drainproof.commands"
 
@@ -37,7 +40,9 @@ examples:
   drainproof list requirements                 what a server is held to
 """
 
-MISTAKE, INTERRUPTED = 2, 130
+MISTAKE, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
+BY_SIGNAL = 128
+"""What a shell adds to the number of the signal that ended a command."""
 
 
 class Command(Protocol):
@@ -56,20 +61,39 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command line. Gives the exit status."""
     args = _parser().parse_args(argv)
     command: Command = args.command_module
+    name = f"drainproof {args.command}"
     try:
-        return command.run(args)
+        with ended_by_signals():
+            return command.run(args)
     except DrainproofError as error:
-        sys.stderr.write(f"drainproof {args.command}: error: {printable(str(error))}\n")
-        return MISTAKE
+        complain(f"{name}: error: {error}")
+    except Ended as error:
+        return BY_SIGNAL + error.signum
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:  # the reader has seen enough (`| head`); the interpreter must not complain at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    except BrokenPipeError:  # the reader has seen enough (`| head`)
+        give_up_stdout()
+        return BROKEN_PIPE
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        complain(f"{name}: error: {flat(f'{where}{error.strerror or error}')}")
+        give_up_stdout()
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        told = flat(f"{type(error).__name__}: {error}")
+        complain(f"{name}: error: a mistake in drainproof, at {last.filename}:{last.lineno}: {told}; please report it")
+    return MISTAKE
+
+
+class _Parser(argparse.ArgumentParser):
+    """One whose errors are fit for the terminal."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(for_terminal(flat(message)))
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="drainproof",
         description=DESCRIPTION,
         epilog=EXAMPLES,
@@ -81,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
         try:
             module = cast("Command", entry.load())
         except Exception as error:  # whatever a foreign module raises: the other commands stay usable
-            sys.stderr.write(f"drainproof: the command {entry.name} ({entry.value}) cannot be loaded: {error}\n")
+            complain(f"drainproof: the command {entry.name} ({entry.value}) cannot be loaded: {error}")
             continue
         sub = commands.add_parser(
             entry.name,

@@ -7,10 +7,9 @@ Exit status: 0 if everything is reproduced, 1 if not, 2 for a mistake in the com
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from pathlib import Path
 
+from drainproof.commands.speaking import json_text, say
 from drainproof.errors import UserError
 from drainproof.text import flat
 
@@ -39,11 +38,11 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"{missing}: there is no such file")
     outcome = checking.check(args.dir, own=args.paths)
     if args.json:
-        sys.stdout.write(json.dumps(outcome.to_json(), indent=1) + "\n")
+        say(json_text(outcome.to_json()))
     else:
         for finding in outcome.findings:
-            sys.stdout.write(f"{finding.kind:<15} {flat(finding.text)}\n")
+            say(f"{finding.kind:<15} {flat(finding.text)}\n")
         for remark in outcome.remarks:
-            sys.stdout.write(f"{'note':<15} {flat(remark)}\n")
-        sys.stdout.write(f"{outcome.summary}\n")
+            say(f"{'note':<15} {flat(remark)}\n")
+        say(f"{outcome.summary}\n")
     return 0 if outcome.reproduced else 1

@@ -8,10 +8,11 @@ not be started by it, 2 for a mistake in the command."""
 from __future__ import annotations
 
 import argparse
-import sys
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from drainproof.commands.speaking import say
 from drainproof.errors import UserError
 from drainproof.text import printable
 
@@ -56,13 +57,13 @@ def run(args: argparse.Namespace) -> int:
     _write(folder / manifest.FILE, text, force=args.force)
     _tell(outcome.proposal.found, outcome.confirmed)
     _say("written", str(args.folder / manifest.FILE))
-    sys.stdout.write(f"\n{text}\n")
+    say(f"\n{text}\n")
     for line in text.splitlines():
         if line.startswith("# TODO ") and not line.startswith(NOT_CONFIRMED):
             _say("left to you", line.removeprefix("# TODO "))
     if outcome.problem:
         _say("problem", outcome.problem)
-    _say("next", f"pytest --target={args.folder} -x -k 'TestStopUnderLoad and SIGTERM-main'")
+    _say("next", f"pytest {shlex.quote(f'--target={args.folder}')} -x -k 'TestStopUnderLoad and SIGTERM-main'")
     return 1 if outcome.problem and not args.no_start else 0
 
 
@@ -75,8 +76,7 @@ def _tell(found: Sequence[str], confirmed: Sequence[str]) -> None:
 
 def _say(word: str, text: str) -> None:
     first, *rest = printable(text).splitlines() or [""]
-    sys.stdout.write(f"{word:<12}{first}\n" + "".join(f"{'':<12}{line}\n" for line in rest))
-    sys.stdout.flush()
+    say(f"{word:<12}{first}\n" + "".join(f"{'':<12}{line}\n" for line in rest))
 
 
 def _write(path: Path, text: str, *, force: bool) -> None:

@@ -4,14 +4,13 @@ be judged below this folder (targets). Without a word, all three."""
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from drainproof.commands.speaking import json_text, say
 from drainproof.errors import ManifestError
 from drainproof.text import flat
 
@@ -34,15 +33,15 @@ def run(args: argparse.Namespace) -> int:
     wanted = [args.what] if args.what else list(KINDS)
     found = {what: KINDS[what][0]() for what in wanted}
     if args.json:
-        sys.stdout.write(json.dumps(found, indent=1) + "\n")
+        say(json_text(found))
         return 0
     for what, rows in found.items():
         if len(wanted) > 1:
-            sys.stdout.write(f"{what}\n\n")
+            say(f"{what}\n\n")
         for row in rows:
-            sys.stdout.write(KINDS[what][1](row) + "\n")
+            say(KINDS[what][1](row) + "\n")
         if len(wanted) > 1:
-            sys.stdout.write("\n" if rows else f"none below {Path.cwd()}\n")
+            say("\n" if rows else f"none below {Path.cwd()}\n")
     return 0
 
 

@@ -1,8 +1,9 @@
 """The manifest of digests: what belongs to the evidence of one run, so that a later change to it is found.
 
 `digests.json` in the evidence folder has the size and the SHA-256 of each other file below it, and beside them what a
-run says of itself that no check can find again by judging the evidence: when it began, whether it reached its end, how
-many checks were left out, what the gate said. `results.json` carries the SHA-256 of the manifest (`Results.bundle`), so
+run says of itself that no check can find again by judging the evidence: when it began and how long it took, its command
+and its versions, whether it reached its end, how many checks were left out, what the gate said, which failures were
+declared as known. `results.json` carries the SHA-256 of the manifest (`Results.bundle`), so
 that the chain is closed from the verdicts down to the last line of a ledger. It shows changes; who made the bundle, it
 cannot show: that is what a signature over `results.json` is for.
 
@@ -22,11 +23,15 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from drainproof.errors import UserError
+from drainproof.text import json_value
 from drainproof.verdict import Results
 
 MANIFEST = "digests.json"
 FORMAT = 1
 BLOCK = 1 << 20
+
+LATER = ("command", "seconds", "versions", "stale", "told")
+"""Facts that older manifests do not have."""
 
 Kind = Literal[
     "manifest-missing",
@@ -71,18 +76,35 @@ class RunFacts:
     deselected: int
     gate: dict[str, Any] | None
     """What was asked of the run, and whether it held; None where nothing was."""
+    # These came later: None in the manifest of a run that did not have them.
+    command: str | None = None
+    seconds: float | None = None
+    versions: dict[str, Any] | None = None
+    stale: list[Any] | None = None
+    told: str | None = None
+    """SHA-256 of what the verdicts say of that run alone: how long each took, how to repeat it, what is known of it."""
 
     @staticmethod
     def of(results: Results) -> RunFacts:
-        """Those of `results`."""
-        return RunFacts(
+        """Those of `results`, as JSON holds them: `results.json` read back gives the same."""
+        told = [
+            [v.scenario, v.check, v.duration, v.repeat, None if v.known is None else asdict(v.known)]
+            for v in results.verdicts
+        ]
+        facts = RunFacts(
             drainproof=str(results.versions.get("drainproof", "")),
             specification=results.specification,
             started=results.started,
             aborted=results.aborted,
             deselected=results.deselected,
-            gate=None if results.gate is None else json.loads(json.dumps(asdict(results.gate))),
+            gate=None if results.gate is None else asdict(results.gate),
+            command=results.command,
+            seconds=results.seconds,
+            versions=results.versions,
+            stale=[asdict(stale) for stale in results.stale],
+            told=hashlib.sha256(json.dumps(json_value(told)).encode("ascii")).hexdigest(),
         )
+        return RunFacts(**json_value(asdict(facts)))
 
 
 def write(folder: Path, *, results: Results) -> str | None:
@@ -136,7 +158,7 @@ def verify(folder: Path, *, results: Results) -> list[Problem]:
             return [Problem(kind="manifest-damaged", path=MANIFEST, text=text)]
         run = RunFacts(**content["run"])
         files = {str(path): Digest(**entry) for path, entry in content["files"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         text = f"{MANIFEST} cannot be read: {type(error).__name__}: {error}"
         return [Problem(kind="manifest-damaged", path=MANIFEST, text=text)]
     problems = [*_of_bundle(data, run, results)]
@@ -166,9 +188,12 @@ def _of_bundle(data: bytes, run: RunFacts, results: Results) -> Iterator[Problem
         )
     said = asdict(RunFacts.of(results))
     for name, value in asdict(run).items():
-        if said[name] != value:
-            text = f"the results say {name} = {said[name]!r}, the run had {value!r}"
-            yield Problem(kind="results-changed", path="", text=text)
+        if said[name] == value or (value is None and name in LATER):
+            continue
+        text = f"the results say {name} = {said[name]!r}, the run had {value!r}"
+        if name == "told":
+            text = "the results say of a verdict another duration, repeat or known than the run had"
+        yield Problem(kind="results-changed", path="", text=text)
 
 
 def _of_file(folder: Path, path: str, digest: Digest, there: dict[str, str]) -> Iterator[Problem]:

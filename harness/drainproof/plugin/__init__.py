@@ -44,11 +44,12 @@ def pytest_load_initial_conftests(
 def _in_scenarios(config: pytest.Config, argument: str) -> bool:
     from drainproof.errors import UserError  # noqa: PLC0415 - only in a run with a target
     from drainproof.plugin import packages  # noqa: PLC0415 - as above
+    from drainproof.plugin.usage import usage_error  # noqa: PLC0415 - as above
 
     try:
         found = packages.scenario_packages(config)
     except UserError as error:
-        raise pytest.UsageError(str(error)) from error
+        raise usage_error(error) from error
     return packages.resolve(argument, packages=found, here=config.invocation_params.dir) is not None
 
 

@@ -19,6 +19,7 @@ from drainproof.plugin.results import ResultsKeeper, SessionFile
 from drainproof.plugin.run import RUN, Archive, Laboratory, Run, only_collects
 from drainproof.plugin.summary import AfterErrors, Summary
 from drainproof.plugin.termination import Termination
+from drainproof.plugin.usage import usage_error
 from drainproof.redaction import Redactor
 from drainproof.target.digest import of_folder
 from drainproof.target.modes import IN_WORDS
@@ -47,7 +48,7 @@ def activate(config: pytest.Config, wanted: Wanted) -> None:
         arguments = _arguments(run)
     except DrainproofError as error:
         text = str(error)
-        raise pytest.UsageError(Redactor.before_a_target(text).text(text)) from error
+        raise usage_error(Redactor.before_a_target(text).text(text)) from error
     config.stash[RUN] = run
     for package in run.packages:
         pytest.register_assert_rewrite(package.module)

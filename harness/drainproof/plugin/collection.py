@@ -21,6 +21,7 @@ from drainproof.installed import ScenarioPackage
 from drainproof.plugin import naming
 from drainproof.plugin.collectors import ClassCollector, ModuleCollector, PackageCollector, package_collector
 from drainproof.plugin.run import Run
+from drainproof.plugin.usage import usage_error
 from drainproof.target.description import Target
 
 
@@ -229,7 +230,7 @@ def name_items(run: Run, items: list[pytest.Item]) -> None:
             saved=run.saved is not None,
         )
     except UserError as error:
-        raise pytest.UsageError(str(error)) from error
+        raise usage_error(error) from error
 
 
 def grouped(items: list[pytest.Item]) -> list[pytest.Item]:

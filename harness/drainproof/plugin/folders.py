@@ -77,7 +77,7 @@ class ReportFolder:
             folder.mkdir(parents=True, exist_ok=True)
             if made:
                 (folder / GITIGNORE).write_text(GITIGNORE_TEXT)
-            elif not (folder / MARKER).exists() and not any((folder / EVIDENCE).glob("*/" + SESSION)):
+            elif not self._is_ours():
                 foreign = [name for name in NEEDED if (folder / name).exists()]
                 if foreign:
                     raise self._error(
@@ -91,17 +91,30 @@ class ReportFolder:
         if self._lock < 0:
             self.begin()
 
-    def prepare_again(self) -> None:
+    def prepare_again(self, *, force: bool) -> None:
         """Takes a folder that a run has written, and keeps its reports. Raises UserError.
 
-        A copy of it may have lost the hidden file that says that it is ours (artifacts of CI systems do).
+        A copy of it may have lost the hidden file that says that it is ours (artifacts of CI systems do); the evidence
+        says so as well. Without both, files that would be written over are somebody else's, but with `force`.
         """
         try:
+            if not force and not self._is_ours():
+                foreign = [name for name in REPORTS if name != "results.json" and (self._folder / name).exists()]
+                if foreign:
+                    raise self._error(
+                        f"holds {' and '.join(foreign)}, and nothing shows that drainproof wrote them (no {MARKER}, no "
+                        f"{EVIDENCE}/). Copy results.json to a folder of its own, or write over them by --force; "
+                        "nothing was changed."
+                    )
             if not (self._folder / MARKER).exists():
                 (self._folder / MARKER).write_text(MARKER_TEXT)
         except OSError as error:
             raise self._error(f"cannot be written: {error.strerror}") from error
         self._take()
+
+    def _is_ours(self) -> bool:
+        """Whether a run has written to the folder."""
+        return (self._folder / MARKER).exists() or any((self._folder / EVIDENCE).glob("*/" + SESSION))
 
     def release(self) -> None:
         """Lets the next run have the folder. Idempotent."""

@@ -6,9 +6,9 @@ the controlling process, those about experiments in each worker.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -52,6 +52,15 @@ def pytest_drainproof_verdict(verdict: Verdict) -> None:
     """Called for each verdict as soon as it is known.
 
     When the clean-up after a check fails, it is called a second time for that check, with an `error`.
+    """
+
+
+@pytest.hookspec
+def pytest_drainproof_derived(results: Results, results_json: bytes) -> Mapping[str, Any] | None:
+    """Tells, by name, the content of JSON files that follow from `results` alone, or None for one that must not be.
+
+    `drainproof check` compares it with the files that are there. `results_json` is the content of results.json. What
+    depends on more than these (a time, a place) is left out, and then not compared.
     """
 
 

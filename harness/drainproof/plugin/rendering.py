@@ -1,8 +1,10 @@
-"""Writes the reports of a run that is over, by the same hooks as the run itself."""
+"""Writes the reports of a run that is over, by the same hooks as the run itself, or says what would be in them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,18 +14,15 @@ from drainproof.plugin import folders, hookspecs
 from drainproof.verdict import Results
 
 
-def render(results: Results, folder: Path) -> list[str]:
+def render(results: Results, folder: Path, *, force: bool = False) -> list[str]:
     """Has each installed report written into the report folder `folder`; gives the names of the reports.
 
-    Raises UserError where a run writes to the folder now, and where a report fails.
+    Raises UserError where a run writes to the folder now, where files in it are somebody else's (unless `force`), and
+    where a report fails.
     """
-    manager = pytest.PytestPluginManager()
-    manager.add_hookspecs(hookspecs)
-    plugins = installed.report_plugins()
-    for name, plugin in plugins:
-        manager.register(plugin, name)
+    manager, plugins = _reports()
     reports = folders.ReportFolder(folder, option="DIR")
-    reports.prepare_again()
+    reports.prepare_again(force=force)
     try:
         manager.hook.pytest_drainproof_report(results=results, folder=folder)
     except OSError as error:
@@ -33,3 +32,25 @@ def render(results: Results, folder: Path) -> list[str]:
     finally:
         reports.release()
     return [name for name, plugin in plugins if hasattr(plugin, "pytest_drainproof_report")]
+
+
+def derived(results: Results, results_json: bytes) -> Mapping[str, Any]:
+    """What has to be in the JSON files of reports, by name; see `pytest_drainproof_derived`.
+
+    Raises UserError where a report fails.
+    """
+    manager, _ = _reports()
+    try:
+        told = manager.hook.pytest_drainproof_derived(results=results, results_json=results_json)
+        return {name: content for each in told for name, content in each.items()}
+    except Exception as error:  # whatever a foreign report raises
+        raise UserError(f"a report failed: {type(error).__name__}: {error}") from error
+
+
+def _reports() -> tuple[pytest.PytestPluginManager, list[tuple[str, object]]]:
+    manager = pytest.PytestPluginManager()
+    manager.add_hookspecs(hookspecs)
+    plugins = installed.report_plugins()
+    for name, plugin in plugins:
+        manager.register(plugin, name)
+    return manager, plugins

@@ -20,6 +20,7 @@ from drainproof.plugin import census, folders
 from drainproof.plugin.naming import CHECK, SCENARIO
 from drainproof.plugin.outcomes import relative, verdict_of
 from drainproof.plugin.run import Run
+from drainproof.plugin.usage import usage_error
 from drainproof.requirement import SPECIFICATION
 from drainproof.text import json_value, printable
 from drainproof.verdict import Bundle, Gate, Results, Stale, Verdict, judged_nothing
@@ -40,6 +41,8 @@ class ResultsKeeper:
         """By scenario and check: a clean-up that fails replaces the verdict of its check."""
         self._started = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
         self._began = time.monotonic()
+        self._took: float | None = None
+        """Seconds from begin to end; None before: the digests of the evidence and results.json must say the same."""
         self._active = False
         self._ended = False
         self._lost_worker = False
@@ -72,7 +75,7 @@ class ResultsKeeper:
             versions={**versions, "target": self._versions or run.versions},
             verdicts=tuple(self._verdicts.values()),
             started=self._started,
-            seconds=round(time.monotonic() - self._began, 3),
+            seconds=round(time.monotonic() - self._began, 3) if self._took is None else self._took,
             aborted=self._lost_worker or not self._ended,
             command=shlex.join(["pytest", *(run.redactor.text(str(a)) for a in run.config.invocation_params.args)]),
             specification=SPECIFICATION,
@@ -158,6 +161,7 @@ class ResultsKeeper:
             return
         if self._run.archive is not None:
             self._versions = self._versions or json_value(getattr(self._run.archive, "versions", {}))
+        self._took = round(time.monotonic() - self._began, 3)
         asked = self._run.asked
         self._stale = () if asked.known is None else asked.known.stale(self.results())
         self._gate = None if asked.rule is None else self._judge(asked.rule)
@@ -268,7 +272,7 @@ class SessionFile:
             described = json_value(run.redactor.json(run.target.to_json()))
             folders.write_session(run.evidence_folder, saved, target=described)
         except OSError as error:
-            raise pytest.UsageError(f"cannot write evidence to {run.evidence_folder}: {error.strerror}") from error
+            raise usage_error(f"cannot write evidence to {run.evidence_folder}: {error.strerror}") from error
 
 
 def _worker(run: Run) -> str:

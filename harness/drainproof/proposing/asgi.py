@@ -32,6 +32,17 @@ CARRIED = {
 }
 """What a script hands to `uvicorn.run` and the command line has a word for."""
 
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+ADDING = {
+    *("get", "post", "put", "delete", "patch", "head", "options", "api_route", "route", "websocket", "mount"),
+    *("include_router", "add_api_route", "add_route", "add_websocket_route", "register_blueprint", "host"),
+}
+"""Methods of an application that make it answer something."""
+TAKEN = ("routes", "route_handlers")
+"""What some take such things by when they are made."""
+SERVING = ("uvicorn.run", "uvicorn.Config", "uvicorn.main.run", "fastapi.testclient.TestClient")
+"""What an application is handed to without getting a route by that."""
+
 PLAIN = {"str": TOKEN, "int": 1, "float": 1.0, "bool": True}
 
 
@@ -43,7 +54,8 @@ class Application:
     name: str
     framework: str
     factory: bool
-    line: int
+    node: ast.stmt
+    """Where it is made."""
 
     @property
     def where(self) -> str:
@@ -53,7 +65,7 @@ class Application:
 
 def propose(folder: Path, modules: Sequence[Module]) -> Proposal | None:
     """A manifest for the application in `folder`; None where there is none."""
-    found = sorted((app for module in modules for app in _applications(module)), key=_likelihood)
+    found = sorted((app for module in modules for app in _applications(module)), key=lambda a: _likelihood(a, modules))
     if not found:
         return None
     app = found[0]
@@ -64,13 +76,14 @@ def propose(folder: Path, modules: Sequence[Module]) -> Proposal | None:
         *(("--factory",) if app.factory else ()),
         *("--host", "127.0.0.1", "--port", "{port}", *carried),
     )
-    known = list(_routes(modules))
+    known = list(_routes(modules, without=_of_others(app, found[1:], modules)))
     ready, live = endpoints.readiness(known), endpoints.liveness(known)
     return Proposal(
         kind=f"uvicorn + {app.framework}",
         found=(
             f"{app.framework} application {app.where}",
             *(f"another one, {other.where}: not taken" for other in found[1:]),
+            *endpoints.not_sent(known),
         ),
         start=Start(command=command, cwd=cwd),
         readiness=ready,
@@ -80,10 +93,101 @@ def propose(folder: Path, modules: Sequence[Module]) -> Proposal | None:
     )
 
 
-def _likelihood(app: Application) -> tuple[bool, int, int]:
+def _likelihood(app: Application, modules: Sequence[Module]) -> tuple[bool, bool, int, int]:
+    """The smaller the likelier: one that answers nothing is not what is meant, as long as there is another."""
     stem = app.module.path.stem
     place = USUAL.index(stem) if stem in USUAL else len(USUAL)
-    return app.factory, len(app.module.path.parts), place
+    return not _answers_something(app, modules), app.factory, len(app.module.path.parts), place
+
+
+def _answers_something(app: Application, modules: Sequence[Module]) -> bool:
+    """Whether routes are added to it, in whatever way, or it is handed to somebody who may do that."""
+    if isinstance(app.node, (ast.Assign, ast.AnnAssign)) and _takes_routes(app.node.value):
+        return True
+    for module, tree, names in _places(app, modules):
+        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+            handed = any(_named(argument, names) for argument in (*call.args, *(k.value for k in call.keywords)))
+            if _method(call, names) in ADDING or (handed and module.meaning(call.func) not in SERVING):
+                return True
+            if app.factory and module.meaning(call.func) in APPLICATIONS and _takes_routes(call):
+                return True
+    return False
+
+
+def _takes_routes(made: ast.expr | None) -> bool:
+    return isinstance(made, ast.Call) and any(keyword(made, name) for name in TAKEN)
+
+
+def _method(call: ast.Call, names: set[str]) -> str:
+    """Which method of what has one of these names is called; empty for another call."""
+    return call.func.attr if isinstance(call.func, ast.Attribute) and _named(call.func.value, names) else ""
+
+
+def _of_others(app: Application, others: Sequence[Application], modules: Sequence[Module]) -> set[ast.AST]:
+    """The functions that answer for other applications, and not for `app`."""
+    mine, theirs = _functions(app, modules), set()
+    for other in others:
+        theirs |= _functions(other, modules)
+    return theirs - mine
+
+
+def _functions(app: Application, modules: Sequence[Module]) -> set[ast.AST]:
+    """The functions that answer for `app`, by its own decorators or those of the routers that it includes."""
+    routers = set()
+    found: set[ast.AST] = set()
+    for _, tree, names in _places(app, modules):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and _method(node, names) == "include_router" and node.args:
+                routers.add(ast.unparse(node.args[0]).rpartition(".")[2])
+            if isinstance(node, FUNCTIONS) and any(_named(owner, names) for owner in _owners(node)):
+                found.add(node)
+    for module in modules:
+        for node in ast.walk(module.tree):
+            if isinstance(node, FUNCTIONS) and any(_named(owner, routers) for owner in _owners(node)):
+                found.add(node)
+    return found
+
+
+def _places(app: Application, modules: Sequence[Module]) -> Iterator[tuple[Module, ast.AST, set[str]]]:
+    """Where `app` is known, and by which names."""
+    if app.factory:
+        made = [n for n in ast.walk(app.node) if isinstance(n, (ast.Assign, ast.AnnAssign)) and n.value is not None]
+        names = {
+            target.id
+            for node in made
+            if isinstance(node.value, ast.Call) and app.module.meaning(node.value.func) in APPLICATIONS
+            for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+            if isinstance(target, ast.Name)
+        }
+        yield app.module, app.node, names
+        return
+    stem = app.module.importable[1].rpartition(".")[2]
+    for module in modules:
+        if module is app.module:
+            yield from ((module, node, {app.name}) for node in module.tree.body if not _makes_its_own(node, app))
+        else:
+            imported = {name for name, full in module.names.items() if full.split(".")[-2:] == [stem, app.name]}
+            if imported:
+                yield module, module.tree, imported
+
+
+def _makes_its_own(node: ast.stmt, app: Application) -> bool:
+    """Whether a function has an application of its own by the same name."""
+    return isinstance(node, FUNCTIONS) and any(
+        isinstance(inside, ast.Name) and isinstance(inside.ctx, ast.Store) and inside.id == app.name
+        for inside in ast.walk(node)
+    )
+
+
+def _named(node: ast.expr, names: set[str]) -> bool:
+    return isinstance(node, ast.Name) and node.id in names
+
+
+def _owners(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[ast.expr]:
+    """What its decorators are called on: `app` in `@app.get("/")`."""
+    for call in function.decorator_list:
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute):
+            yield call.func.value
 
 
 def _applications(module: Module) -> Iterator[Application]:
@@ -92,12 +196,12 @@ def _applications(module: Module) -> Iterator[Application]:
             framework = APPLICATIONS.get(module.meaning(node.value.func))
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             if framework and isinstance(targets[0], ast.Name):
-                yield Application(module, targets[0].id, framework, False, node.lineno)
+                yield Application(module, targets[0].id, framework, False, node)
         elif isinstance(node, ast.FunctionDef) and not _needs_arguments(node):
             made = [APPLICATIONS.get(module.meaning(c.func)) for c in ast.walk(node) if isinstance(c, ast.Call)]
             framework = APPLICATIONS.get(module.meaning(node.returns)) or next(filter(None, made), None)
             if framework and any(isinstance(each, ast.Return) and each.value for each in ast.walk(node)):
-                yield Application(module, node.name, framework, True, node.lineno)
+                yield Application(module, node.name, framework, True, node)
 
 
 def _needs_arguments(function: ast.FunctionDef) -> bool:
@@ -124,13 +228,16 @@ def _own_settings(app: Application) -> tuple[list[str], list[str]]:
     return carried, []
 
 
-def _routes(modules: Sequence[Module]) -> Iterator[Endpoint]:
-    """What decorators say. A prefix that `include_router` adds is not seen; the running server knows better."""
+def _routes(modules: Sequence[Module], *, without: set[ast.AST]) -> Iterator[Endpoint]:
+    """What decorators say, but for functions in `without`.
+
+    A prefix that `include_router` adds is not seen; the running server knows better.
+    """
     models = {node.name: node for m in modules for node in ast.walk(m.tree) if isinstance(node, ast.ClassDef)}
     for module in modules:
         prefixes = dict(_prefixes(module))
         for function in ast.walk(module.tree):
-            if not isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            if not isinstance(function, FUNCTIONS) or function in without:
                 continue
             for call in function.decorator_list:
                 if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):

@@ -127,7 +127,7 @@ def _mended(proposal: Proposal, instance: Instance) -> Proposal:
     live = endpoints.liveness(known) or proposal.liveness
     return replace(
         proposal,
-        found=(*proposal.found, f"{len(known)} endpoints in its {OPENAPI}"),
+        found=(*proposal.found, f"{len(known)} endpoints in its {OPENAPI}", *endpoints.not_sent(known)),
         readiness=ready,
         liveness=None if live == ready else live,
         requests=endpoints.requests(known, health=(ready, live)) or proposal.requests,

@@ -13,6 +13,9 @@ from drainproof.proposing.proposal import Ask, Container, Proposal
 NAMES = ("Dockerfile", "Containerfile")
 DEFAULT_PORT = 8000
 PORT = re.compile(r"(?:--?(?:http[-_])?port|-p|--bind|-b|--host-port)[= ](?:\S*:)?(\d{2,5})\b")
+PORTS = range(1, 65536)
+EXPOSED = re.compile(r"(?<!\S)(\d+)(?:-\d+)?(?:/tcp)?(?!\S)")
+"""A port, or a range, of which the first one counts."""
 URL = re.compile(r"https?://[^/\s'\"|)]+(/[^\s'\"|)]*)")
 
 
@@ -21,6 +24,8 @@ class Read:
     """What the last stage says."""
 
     exposed: list[int] = field(default_factory=list)
+    no_ports: list[str] = field(default_factory=list)
+    """What EXPOSE has that is no port."""
     start: str = ""
     """ENTRYPOINT and CMD as one text."""
     shell_form: bool = False
@@ -38,11 +43,12 @@ def propose(folder: Path) -> Proposal | None:
     named = PORT.search(seen.start)
     if seen.exposed:
         port = seen.exposed[0]
-    elif named:
+    elif named and int(named[1]) in PORTS:
         port = int(named[1])
     else:
         port = DEFAULT_PORT
-        todo.append(f"the port that it listens on inside: {name} has no EXPOSE, {port} is a guess")
+        why = f"has EXPOSE {' '.join(seen.no_ports)}, which is no port" if seen.no_ports else "has no EXPOSE"
+        todo.append(f"the port that it listens on inside: {name} {why}, {port} is a guess")
     if seen.shell_form:
         todo.append(f"{name} starts it by a shell, which keeps the stop signal to itself: write the command as a list")
     what = [f"{name}", f"port {port}"] + ([f"started by `{seen.start}`"] if seen.start else [])
@@ -68,7 +74,11 @@ def read(text: str) -> Read:
             case "FROM":
                 seen, entry, command = Read(), [], []
             case "EXPOSE":
-                seen.exposed += [int(p) for p in re.findall(r"\b(\d{1,5})(?:/tcp)?(?=\s|$)", rest)]
+                for each in EXPOSED.finditer(rest):
+                    if (first := int(each[1])) in PORTS:
+                        seen.exposed.append(first)
+                    else:
+                        seen.no_ports.append(each[0])
             case "ENTRYPOINT":
                 entry, seen.shell_form = _words(rest)
                 command = []

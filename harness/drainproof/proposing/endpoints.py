@@ -12,7 +12,11 @@ from drainproof.target.placeholders import escape
 
 READINESS = ("ready", "readyz", "readiness", "health/ready", "health", "healthz", "healthcheck", "health_check", "ping")
 LIVENESS = ("live", "livez", "liveness", "health/live", "alive")
-PREDICT = ("predict", "infer", "inference", "predictions", "invocations", "score", "classify", "generate", "embed")
+PREDICT = (
+    *("predict", "infer", "inference", "predictions", "invocations", "score", "classify", "generate", "embed"),
+    *("prediction", "completions", "embeddings", "chat", "detect", "rank", "rerank", "translate", "summarize"),
+    *("transcribe", "analyze", "complete", "encode", "tokenize", "sentiment"),
+)
 """Names that people give to such paths, the most telling first."""
 
 HOPS = 20
@@ -52,16 +56,33 @@ def _named(endpoints: Iterable[Endpoint], names: Sequence[str]) -> str | None:
 
 
 def requests(endpoints: Iterable[Endpoint], *, health: Iterable[str | None]) -> tuple[Ask, ...]:
-    """The requests that could be the fast one, the likeliest first."""
+    """The requests that could be the fast one, the likeliest first.
+
+    Each of them may be sent to the server without anybody having asked for it. So a POST is among them only where its
+    name says that it computes something: another one may change or delete what the server keeps.
+    """
     left_out = {*health, "/openapi.json", "/docs", "/redoc", "/metrics"}
     asks = [Ask(method=e.method, path=e.path, json=e.body) for e in endpoints if e.path not in left_out]
-    return tuple(sorted((ask for ask in asks if ask.method in ("GET", "POST")), key=_likelihood))
+    return tuple(sorted(filter(_harmless, asks), key=_likelihood))
+
+
+def not_sent(endpoints: Iterable[Endpoint]) -> tuple[str, ...]:
+    """For the user: what is no candidate because of what it may do."""
+    asks = [Ask(method=e.method, path=e.path, json=e.body) for e in endpoints]
+    return tuple(f"{ask.words}, not tried: it may change what the server keeps" for ask in asks if not _harmless(ask))
+
+
+def _harmless(ask: Ask) -> bool:
+    return ask.method == "GET" or (ask.method == "POST" and _place(ask) < len(PREDICT))
+
+
+def _place(ask: Ask) -> int:
+    words = re.split(r"[/:_.-]", ask.path.partition("?")[0].lower())
+    return next((i for i, name in enumerate(PREDICT) if name in words), len(PREDICT))
 
 
 def _likelihood(ask: Ask) -> tuple[bool, int, bool]:
-    words = re.split(r"[/:_.-]", ask.path.partition("?")[0].lower())
-    place = next((i for i, name in enumerate(PREDICT) if name in words), len(PREDICT))
-    return place == len(PREDICT), ask.method != "POST", ask.json is None
+    return _place(ask) == len(PREDICT), ask.method != "POST", ask.json is None
 
 
 def of_openapi(document: Any) -> list[Endpoint]:

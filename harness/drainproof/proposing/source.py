@@ -90,7 +90,7 @@ def modules(folder: Path) -> list[Module]:
     for path in _files(folder):
         try:
             found.append(Module(folder, path, ast.parse(path.read_bytes(), filename=str(path))))
-        except (SyntaxError, ValueError, OSError, RecursionError):
+        except (SyntaxError, ValueError, OSError, RecursionError, MemoryError):  # the last for what is too deep
             continue
         if len(found) == MOST:
             break

@@ -8,10 +8,10 @@ in the command."""
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from drainproof import saved
+from drainproof.commands.speaking import json_text
 from drainproof.comparison import compare
 
 from drainproof_reports import comparison
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     old, new = saved.read(args.old).results, saved.read(args.new).results
     found = compare(old, new)
     if args.json:
-        text = json.dumps(comparison.as_json(old, new, found), indent=1) + "\n"
+        text = json_text(comparison.as_json(old, new, found))
     elif args.markdown:
         text = comparison.as_markdown(old, new, found)
     else:

@@ -1,5 +1,6 @@
-"""Puts several runs into one grid, with requirements down and targets across. Runs of the same target (its name and its
-launch mode) share a column; where they do not agree about a check, the worse outcome counts.
+"""Puts several runs into one grid, with requirements down and targets across. Runs of the same target (its name,
+its launch mode, the digest of its software) by the same specification share a column; where they do not agree about a
+check, the worse outcome counts.
 
 Written to the terminal as a table; with -o FILE, in the form that the name of the file asks for (.html, .md, .json,
 .txt)."""
@@ -7,11 +8,11 @@ Written to the terminal as a table; with -o FILE, in the form that the name of t
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 from drainproof import saved
+from drainproof.commands.speaking import json_text
 from drainproof.errors import UserError
 
 from drainproof_reports import merging
@@ -23,7 +24,7 @@ SUMMARY = "put several runs, or several targets, side by side"
 FORMS: dict[str, Callable[[Grid], str]] = {
     "text": merging.as_text,
     "markdown": merging.as_markdown,
-    "json": lambda grid: json.dumps(merging.as_json(grid), indent=1) + "\n",
+    "json": lambda grid: json_text(merging.as_json(grid)),
     "html": merging.as_html,
 }
 SUFFIXES = {".html": "html", ".md": "markdown", ".json": "json", ".txt": "text"}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
+from drainproof.commands.speaking import say
 from drainproof.errors import UserError
 
 from drainproof_reports import files
@@ -19,8 +19,10 @@ def add_output(parser: argparse.ArgumentParser) -> None:
 def put(text: str, output: Path | None) -> None:
     """Writes `text` to the file, or to the terminal. Raises UserError."""
     if output is None:
-        sys.stdout.write(text)
+        say(text)
         return
+    if not output.name:  # of "" and "/", which no file has
+        raise UserError(f"-o {output}: expected the name of a file")
     try:
         files.replace(output, text)
     except OSError as error:
