@@ -14,8 +14,9 @@ RED: frozenset[Outcome] = frozenset({"fail", "inconclusive", "error"})
 """Outcomes that make the exit status of a run non-zero."""
 
 
-WORST_FIRST: tuple[Outcome, ...] = ("fail", "error", "inconclusive", "note", "unsupported", "pass")
-"""Of several runs of one check, the first of these says most."""
+WORST_FIRST: tuple[Outcome, ...] = ("fail", "error", "inconclusive", "note", "pass", "unsupported")
+"""Of several runs of one check, the first of these says most. A rule that did not apply once leaves nothing open where
+it was judged in another run, so `unsupported` says least."""
 
 
 def judged_nothing(outcomes: Iterable[Outcome]) -> bool:
@@ -174,12 +175,15 @@ class Results:
     def once(self) -> Results:
         """The same with one verdict for each check, where scenarios were repeated: the worst of its runs.
 
+        What is red and not declared as known is worse than anything that is: the declaration lets one failure pass, and
+        says nothing of a run that could not be judged.
+
         What compares runs by the ids of their scenarios, such as a gate, sees a repeated run like any other.
         """
         worst: dict[tuple[str, str, str], Verdict] = {}
         for verdict in self.verdicts:
             key = (verdict.requirement, verdict.situation, verdict.check)
-            if key not in worst or WORST_FIRST.index(verdict.verdict) < WORST_FIRST.index(worst[key].verdict):
+            if key not in worst or _badness(verdict) < _badness(worst[key]):
                 worst[key] = verdict
         merged = tuple(replace(verdict, scenario=verdict.situation, repetition=0) for verdict in worst.values())
         return replace(self, verdicts=merged)
@@ -223,3 +227,9 @@ class Results:
             gate=None if gate is None else Gate.from_json(gate),
             stale=tuple(Stale(known=Known(**s["known"]), why=s["why"]) for s in content.get("stale", ())),
         )
+
+
+def _badness(verdict: Verdict) -> tuple[bool, int]:
+    """The smaller, the worse."""
+    closes = verdict.verdict in RED and verdict.known is None
+    return not closes, WORST_FIRST.index(verdict.verdict)

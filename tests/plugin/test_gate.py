@@ -143,6 +143,10 @@ def test_a_module_that_could_not_be_imported_closes_the_gate(inner):
         ({}, {"other": "raise Unsupported('not here')"}, [], False),
         ({}, {}, ["-k", "DRAIN-1"], False),
         ({"other": "1 / 0"}, {"other": "raise Inconclusive('not today')"}, [], True),
+        ({"other": "raise Inconclusive('not today')"}, {"other": "1 / 0"}, [], True),
+        ({"other": "raise Inconclusive('not today')"}, {"other": "assert False"}, [], False),
+        ({"other": "1 / 0"}, {"other": "assert False"}, [], False),
+        ({"other": "assert False"}, {"other": "raise Inconclusive('not today')"}, [], False),
         ({"other": "raise Unsupported('no')"}, {"other": "assert False"}, [], False),
     ],
 )
@@ -167,9 +171,18 @@ def test_what_a_regression_says(inner):
         "ZeroDivisionError in the check: division by zero",
     ]
     assert gate(inner)["remarks"] == [
-        "DRAIN-1 does not hold; it was red in the baseline already, in drain.TestStop[SIGINT]: lost",
+        "DRAIN-1 does not hold; the baseline says fail already, in drain.TestStop[SIGINT]: lost",
         "2 checks were left out by the selection: nothing is said of them",
     ]
+
+
+def test_a_failure_where_the_baseline_was_not_judged_is_new(inner):
+    write(inner, other="raise Inconclusive('not today')")
+    inner.run("--report-dir=before")
+    write(inner, other="assert False, 'lost'")
+    assert not passed(inner, inner.run("--gate=no-regression:before"))
+    [reason] = gate(inner)["reasons"]
+    assert reason == "EXIT-1 does not hold, and the baseline says inconclusive, in drain.TestOther: lost"
 
 
 def test_a_baseline_that_is_not_like_this_run_is_remarked(inner):
