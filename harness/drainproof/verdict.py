@@ -145,6 +145,15 @@ class Verdict:
         """JSON values, the form that `results.json` holds."""
         return asdict(self)
 
+    @property
+    def rank(self) -> tuple[bool, int]:
+        """Of several verdicts on one check, the one with the lowest rank counts.
+
+        What is red and not declared as known comes before anything that is: the declaration lets one failure pass, and
+        says nothing of a run that could not be judged.
+        """
+        return self.verdict not in RED or self.known is not None, WORST_FIRST.index(self.verdict)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
@@ -175,15 +184,12 @@ class Results:
     def once(self) -> Results:
         """The same with one verdict for each check, where scenarios were repeated: the worst of its runs.
 
-        What is red and not declared as known is worse than anything that is: the declaration lets one failure pass, and
-        says nothing of a run that could not be judged.
-
         What compares runs by the ids of their scenarios, such as a gate, sees a repeated run like any other.
         """
         worst: dict[tuple[str, str, str], Verdict] = {}
         for verdict in self.verdicts:
             key = (verdict.requirement, verdict.situation, verdict.check)
-            if key not in worst or _badness(verdict) < _badness(worst[key]):
+            if key not in worst or verdict.rank < worst[key].rank:
                 worst[key] = verdict
         merged = tuple(replace(verdict, scenario=verdict.situation, repetition=0) for verdict in worst.values())
         return replace(self, verdicts=merged)
@@ -227,9 +233,3 @@ class Results:
             gate=None if gate is None else Gate.from_json(gate),
             stale=tuple(Stale(known=Known(**s["known"]), why=s["why"]) for s in content.get("stale", ())),
         )
-
-
-def _badness(verdict: Verdict) -> tuple[bool, int]:
-    """The smaller, the worse."""
-    closes = verdict.verdict in RED and verdict.known is None
-    return not closes, WORST_FIRST.index(verdict.verdict)
