@@ -408,8 +408,13 @@ def test_a_session_that_a_plugin_lets_fail_closes_the_gate(inner, code, reason, 
     inner.write("known.toml", KNOWN)
     inner.write("conftest.py", "import pytest\n" + code)
     assert closed_by(inner, inner.run("--gate=must", "--known-failures=known.toml")) == [reason]
+
+
+def test_a_session_that_a_plugin_lets_fail_closes_the_gate_among_failures_of_old(inner):
+    write(inner, must="False")
     inner.run("--report-dir=before")
-    assert closed_by(inner, inner.run("--gate=no-regression:before")) == [reason]
+    inner.write("conftest.py", "def pytest_runtest_teardown(item): item.session.testsfailed += 'test_it' in item.name")
+    assert len(closed_by(inner, inner.run("--gate=no-regression:before"))) == 1
 
 
 def test_a_report_that_cannot_be_written_closes_the_gate(inner):

@@ -231,7 +231,8 @@ class ResultsKeeper:
     def _unexplained(self, session: pytest.Session) -> list[str]:
         """A sentence where pytest calls the session failed for more than the reports that were seen here.
 
-        A plugin may fail a session without a report of a test, such as pytest-cov does it for --cov-fail-under.
+        A plugin may fail a session without a report of a test, such as pytest-cov does it for --cov-fail-under. One
+        that sets the exit status alone cannot be told from the failures of tests where there are some.
         """
         if session.testsfailed > self._failures:
             return ["a plugin of pytest made the session fail, and no test says why: see its own output"]
