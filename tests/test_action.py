@@ -169,3 +169,36 @@ def test_the_report_is_kept_whatever_came_out():
     step = STEPS["Keep the report"]
     assert step["if"] == "always()"
     assert step["with"]["path"] == "${{ inputs.report-dir }}"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("-k ''", ["-k", ""]),
+        ("''", [""]),
+        ("-k 'a\n or b' -x", ["-k", "a\n or b", "-x"]),
+        ("", []),
+        ("  \n ", []),
+        ("'*' \"$HOME\" `id`", ["*", "$HOME", "`id`"]),
+    ],
+)
+def test_the_words_of_the_arguments(tmp_path, given, expected):
+    """What pytest gets, shown by a command of Python's name."""
+    stub = tmp_path / "bin" / "python"
+    stub.parent.mkdir()
+    stub.write_text(f'#!/bin/sh\n[ "$1" = -m ] || exec {sys.executable} "$@"\nprintf \'%s\\0\' "$@" >given\n')
+    stub.chmod(0o755)
+    ran = run("Judge the server", tmp_path, path=f"{stub.parent}:", target="x", arguments=given)
+    assert ran.status == 0, ran.text
+    words = (tmp_path / "given").read_text().split("\0")[:-1]
+    assert words[words.index("--gate=must") + 1 :] == expected
+
+
+def test_the_results_of_an_earlier_run_are_not_given_out_as_those_of_this_one(tmp_path):
+    folder = tmp_path / "drainproof-report"
+    folder.mkdir()
+    (folder / "results.json").write_text(json.dumps({"overall": "conforming"}))
+    gate = "no-regression:drainproof-report"
+    ran = judge(tmp_path, target=str(ROOT / "reference_servers" / "conforming"), gate=gate)
+    assert (ran.status, ran.outputs["overall"]) == (4, ""), ran.text
+    assert (folder / "results.json").exists()

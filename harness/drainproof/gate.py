@@ -2,8 +2,9 @@
 
 Three rules. `must`: nothing is red. `must+should`: no SHOULD is broken either. `no-regression:BASELINE`: nothing is
 worse than it was in an earlier run, nothing that held there is untested here, and nothing is red that was not red
-there; what was red already may stay so, and is listed. Under each of them a run that was aborted or judged nothing does
-not pass, and a failure that is declared as known does.
+there for the same cause; what was, may stay so, and is listed. A failure where the baseline says inconclusive or error
+is new: nobody has ever seen that it is an old one. Under each of them a run that was aborted or judged nothing, or in
+which anything went wrong besides the checks, does not pass, and a failure that is declared as known does.
 
 Pure: it sees results alone. What two runs differ in is said by `comparison`; runs with repetitions are compared by the
 worst of each check, so that a check that fails in one of twenty runs is as red as any other.
@@ -66,10 +67,11 @@ def parse(given: str) -> tuple[Kind, str]:
     raise UserError(expected)
 
 
-def judge(rule: Rule, results: Results, *, failed_besides: Sequence[str] = ()) -> Gate:
+def judge(rule: Rule, results: Results, *, failed_besides: Sequence[str] = (), problems: Sequence[str] = ()) -> Gate:
     """Whether `results` may pass by `rule`.
 
-    `failed_besides`: what failed in the run and is no verdict, such as a clean-up after a check.
+    `failed_besides`: tests that failed in the run and are no verdicts, such as a clean-up after a check. `problems`: a
+    sentence for whatever else went wrong.
     """
     once = results.once()
     reasons = []
@@ -80,6 +82,7 @@ def judge(rule: Rule, results: Results, *, failed_besides: Sequence[str] = ()) -
     if failed_besides:
         more = f" and {len(failed_besides) - 1} more" if len(failed_besides) > 1 else ""
         reasons.append(f"not a check, and failed: {failed_besides[0]}{more}")
+    reasons += problems
     if rule.baseline is None:
         closing, remarks = _absolute(rule.kind, once)
     else:
@@ -111,17 +114,22 @@ def _compared(baseline: Results, results: Results) -> tuple[list[str], list[str]
         key = (verdict.requirement, verdict.scenario, verdict.check)
         if verdict.verdict in RED and verdict.known is None and key not in worse:
             was = before.get(key)
-            (allowed if was is not None and was.verdict in RED else new).append(verdict)
+            (allowed if was is not None and _same_cause(was, verdict) else new).append(verdict)
     reasons = [
         *_sentences(_worse(change) for change in regressions if change.kind == "worse"),
         *_sentences(_untested(change) for change in regressions if change.kind == "untested"),
         *_told(new, lambda v: f"{WORDS[v.verdict]}, and the baseline {_had(before, v)}"),
     ]
     remarks = [
-        *_told(allowed, lambda v: f"{WORDS[v.verdict]}; it was red in the baseline already"),
+        *_told(allowed, lambda v: f"{WORDS[v.verdict]}; the baseline {_had(before, v)} already"),
         *_told([v for v in results.verdicts if v.known is not None], _known),
     ]
     return reasons, [*remarks, *_told_apart(baseline, results)]
+
+
+def _same_cause(was: Verdict, verdict: Verdict) -> bool:
+    """Whether a red verdict is what the baseline has as well: broken both times, or not judged both times."""
+    return was.verdict in RED and (was.verdict == "fail") == (verdict.verdict == "fail")
 
 
 def _told_apart(baseline: Results, results: Results) -> list[str]:

@@ -114,6 +114,10 @@ def _why(known: Known, results: Results, declared: Iterable[str]) -> str:
     if open_:
         return f"it was not judged: {open_[0].verdict}, {open_[0].summary}"
     scenarios = {v.situation for v in results.verdicts}
+    of_one_run = next((v for v in results.verdicts if v.scenario == scenario), None)
+    if of_one_run is not None and of_one_run.repetition:
+        precise_id = f"{identity} {of_one_run.situation}"
+        return f'that is one run of a scenario, and a failure is known in all of them: write "{precise_id}"'
     if scenario and scenario not in scenarios:
         return f"it was not judged: this run has no scenario {scenario}.{did_you_mean(scenario, scenarios)}"
     if results.aborted:

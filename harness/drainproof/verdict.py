@@ -14,8 +14,9 @@ RED: frozenset[Outcome] = frozenset({"fail", "inconclusive", "error"})
 """Outcomes that make the exit status of a run non-zero."""
 
 
-WORST_FIRST: tuple[Outcome, ...] = ("fail", "error", "inconclusive", "note", "unsupported", "pass")
-"""Of several runs of one check, the first of these says most."""
+WORST_FIRST: tuple[Outcome, ...] = ("fail", "error", "inconclusive", "note", "pass", "unsupported")
+"""Of several runs of one check, the first of these says most. A rule that did not apply once leaves nothing open where
+it was judged in another run, so `unsupported` says least."""
 
 
 def judged_nothing(outcomes: Iterable[Outcome]) -> bool:
@@ -144,6 +145,15 @@ class Verdict:
         """JSON values, the form that `results.json` holds."""
         return asdict(self)
 
+    @property
+    def rank(self) -> tuple[bool, int]:
+        """Of several verdicts on one check, the one with the lowest rank counts.
+
+        What is red and not declared as known comes before anything that is: the declaration lets one failure pass, and
+        says nothing of a run that could not be judged.
+        """
+        return self.verdict not in RED or self.known is not None, WORST_FIRST.index(self.verdict)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
@@ -179,7 +189,7 @@ class Results:
         worst: dict[tuple[str, str, str], Verdict] = {}
         for verdict in self.verdicts:
             key = (verdict.requirement, verdict.situation, verdict.check)
-            if key not in worst or WORST_FIRST.index(verdict.verdict) < WORST_FIRST.index(worst[key].verdict):
+            if key not in worst or verdict.rank < worst[key].rank:
                 worst[key] = verdict
         merged = tuple(replace(verdict, scenario=verdict.situation, repetition=0) for verdict in worst.values())
         return replace(self, verdicts=merged)

@@ -12,7 +12,9 @@ The format knows failure, error and skipped, so
 | fail, and declared as known | skipped, with the declaration as its message |
 
 and each test case says its own verdict, its level and its facts as properties. A run that was aborted has one more
-test case, an error, because not every reader looks at properties.
+test case, an error, because not every reader looks at properties. A run with a gate has a test case `gate` for the same
+reason, a failure with every reason where it is closed: what closes it may be no red verdict (a SHOULD, a check that is
+not tested any more).
 
 A known failure is skipped, as pytest writes an expected one (xfail): what reads the file (GitLab, Jenkins, the
 reporters of GitHub) turns red by `failure` and `error` alone, shows the message of what was skipped, and counts it
@@ -30,7 +32,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from drainproof.text import ESCAPE_SEQUENCE
-from drainproof.verdict import Results, Verdict
+from drainproof.verdict import Gate, Results, Verdict
 from junit_xml import TestCase, TestSuite, to_xml_report_string
 
 from drainproof_reports import files
@@ -96,14 +98,28 @@ def document(results: Results) -> str:
         Suite(xml_text(scenario), _cases(verdicts), timestamp=xml_text(results.started), properties=about)
         for scenario, verdicts in by_scenario.items()
     ]
+    own = []
     if results.aborted:
         case = Case("aborted", "drainproof")
         case.add_error_info(message=ABORTED, error_type="aborted")
-        suites.append(Suite("drainproof", [case], timestamp=xml_text(results.started), properties=about))
+        own.append(case)
+    if results.gate is not None:
+        own.append(_gate(results.gate))
+    if own:
+        suites.append(Suite("drainproof", own, timestamp=xml_text(results.started), properties=about))
     body = to_xml_report_string(suites, prettyprint=False)
     root = ET.fromstring(body)  # our own text, parsed to indent it
     ET.indent(root)
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _gate(gate: Gate) -> Case:
+    """The test case of the gate; with its remarks as output where it is open."""
+    said = xml_text("\n".join(gate.reasons or gate.remarks))
+    case = Case("gate", "drainproof", stdout=said if gate.passed and said else None)
+    if not gate.passed:
+        case.add_failure_info(message=xml_text(f"Gate {gate.rule}: closed"), output=said, failure_type="gate")
+    return case
 
 
 def _cases(verdicts: Sequence[Verdict]) -> list[Case]:

@@ -10,6 +10,9 @@ wide: 20 runs without a failure leave up to 14 %. Requests are many, so their bo
 together, those of one worker or one connection at a time: it holds for requests that fail independently, and is shown
 beside the other one for that reason, never in its place.
 
+What is pooled says so: all runs of twelve scenarios bound the rate over all of them, each as often as it was run. One
+of them alone may be as bad as its own few runs allow, so that bound stands beside it.
+
 A requirement that holds in some runs of a scenario and not in others flips. That is a finding of its own: a server with
 a race, or a check at the edge of its bound.
 
@@ -95,6 +98,10 @@ class Repeated:
     """What the check counts in all runs that were judged; None where it counts nothing, or fails for another reason."""
     flipped: tuple[str, ...]
     """The scenarios in which it held in some runs and not in others."""
+    pooled: int
+    """From how many scenarios the runs are that were judged."""
+    one_at_most: float | None
+    """The highest upper bound of any one of these scenarios, by its own runs; None where nothing was judged."""
 
     @property
     def held(self) -> int:
@@ -107,7 +114,9 @@ class Repetitions:
     """What a repeated run shows."""
 
     repeat: int
-    """How often each scenario ran, as far as it got."""
+    """How often each scenario ran, as far as it got: the most of any."""
+    least: int
+    """How often the one ran that ran least: a selection or an abort may leave out runs."""
     requirements: tuple[Repeated, ...]
     """In all scenarios together."""
     scenarios: tuple[Repeated, ...]
@@ -117,6 +126,7 @@ class Repetitions:
         """JSON values, the form that `results.json` holds."""
         return {
             "repeat": self.repeat,
+            "least": self.least,
             "confidence": CONFIDENCE,
             "method": METHOD,
             "requirements": [_json(each) for each in self.requirements],
@@ -136,8 +146,12 @@ def repetitions(results: Results) -> Repetitions | None:
     by_requirement: dict[str, list[Repeated]] = {}
     for scenario in scenarios:
         by_requirement.setdefault(scenario.requirement, []).append(scenario)
+    runs_of: dict[str, set[int]] = {}
+    for verdict in repeated:
+        runs_of.setdefault(verdict.situation, set()).add(verdict.repetition)
     return Repetitions(
-        repeat=max(verdict.repetition for verdict in repeated),
+        repeat=max(len(runs) for runs in runs_of.values()),
+        least=min(len(runs) for runs in runs_of.values()),
         requirements=tuple(_together(group) for group in by_requirement.values()),
         scenarios=tuple(scenarios),
     )
@@ -157,14 +171,18 @@ def _scenario(verdicts: Sequence[Verdict]) -> Repeated | None:
     if not applies:
         return None
     first = verdicts[0]
+    runs = _rate("runs", broken, held + broken)
+    judged = [[v for v in of_run if v.verdict in ("pass", *BROKEN)] for of_run in by_run.values()]
     return Repeated(
         requirement=first.requirement,
         scenario=first.situation,
         title=first.title.removesuffix(f", run {first.repetition}"),
-        runs=_rate("runs", broken, held + broken),
+        runs=runs,
         not_judged=applies - held - broken,
-        counted=_counted([verdict for verdict in verdicts if verdict.verdict in ("pass", *BROKEN)]),
+        counted=_counted(of_run for of_run in judged if of_run),
         flipped=(first.situation,) if held and broken else (),
+        pooled=1 if runs.of else 0,
+        one_at_most=runs.at_most,
     )
 
 
@@ -181,22 +199,31 @@ def _together(group: Sequence[Repeated]) -> Repeated:
         not_judged=sum(each.not_judged for each in group),
         counted=_rate(counts[0].what, sum(c.failed for c in counts), sum(c.of for c in counts)) if same else None,
         flipped=tuple(situation for each in group for situation in each.flipped),
+        pooled=sum(each.pooled for each in group),
+        one_at_most=max((each.one_at_most for each in group if each.one_at_most is not None), default=None),
     )
 
 
-def _counted(verdicts: Iterable[Verdict]) -> Rate | None:
-    """What went wrong of what was counted, in all verdicts; None where one of them does not count.
+def _counted(runs: Iterable[Sequence[Verdict]]) -> Rate | None:
+    """What went wrong of what was counted, in all runs; None where a check in one of them does not count.
+
+    Several checks of one run may count the same requests: the one that found most is taken, and the smallest number.
 
     A check that fails although nothing that it counts went wrong has failed for another reason: a bound on the lost
     requests of a server that died before it was asked would be true, and mislead.
     """
     failed = of = 0
     what = ""
-    for verdict in verdicts:
-        found = _count(verdict.facts)
-        if found is None or (verdict.verdict in BROKEN and not found[1]) or (what and what != found[0]):
-            return None
-        what, failed, of = found[0], failed + found[1], of + found[2]
+    for verdicts in runs:
+        of_run = []
+        for verdict in verdicts:
+            found = _count(verdict.facts)
+            if found is None or (verdict.verdict in BROKEN and not found[1]) or (what and what != found[0]):
+                return None
+            what = found[0]
+            of_run.append((found[1], -found[2]))
+        most, number = max(of_run)
+        failed, of = failed + most, of - number
     return _rate(what, failed, of) if what else None
 
 
@@ -256,9 +283,7 @@ def lines(results: Results, width: int) -> list[Line]:
             text = f"FLIPS  {each.requirement}  held in {each.held} of {each.runs.of} runs of {flat(each.title or '')}"
             shown.append(Line(shortened(text, width), "red bold"))
     shown += [Line("")] if shown else []
-    shown.append(
-        Line(f"Each scenario was run {found.repeat} times; upper bounds at 95 % (one-sided, Clopper-Pearson):")
-    )
+    shown.append(Line(f"{_how_often(found)}; upper bounds at 95 % (one-sided, Clopper-Pearson):"))
     longest = max((len(flat(each.requirement)) for each in found.requirements), default=0)
     for each in found.requirements:
         style = "red" if each.runs.failed else "yellow" if each.not_judged else ""
@@ -268,18 +293,32 @@ def lines(results: Results, width: int) -> list[Line]:
     return [*shown, Line("")]
 
 
+def _how_often(found: Repetitions) -> str:
+    if found.least < found.repeat:
+        return f"Each scenario was run {found.least} to {found.repeat} times"
+    return "Each scenario was run once" if found.repeat == 1 else f"Each scenario was run {found.repeat} times"
+
+
 def sentence(each: Repeated) -> str:
     """What the runs say of a requirement, in one sentence."""
     if not each.runs.of:
-        return f"could not be judged in {each.not_judged} of {each.not_judged} runs"
-    bound = percent(each.runs.at_most)
-    text = f"held in {each.held} of {each.runs.of} runs (fails in at most {bound} of them)"
+        return f"could not be judged in {each.not_judged} of {each.not_judged} run{_s(each.not_judged)}"
+    text = f"held in {each.held} of {each.runs.of} run{_s(each.runs.of)}"
+    bound = f"rate of failures at most {percent(each.runs.at_most)}"
+    if each.pooled > 1:
+        text += f" of {each.pooled} scenarios"
+        bound += f" over all of them, {percent(each.one_at_most)} in one of them"
+    text += f" ({bound})"
     if each.not_judged:
         text += f", {each.not_judged} more could not be judged"
     if each.counted is not None and each.counted.of:
         counted = each.counted
         text += f"; {counted.failed} of {counted.of} {counted.what}: at most {percent(counted.at_most)}"
     return text
+
+
+def _s(number: int) -> str:
+    return "" if number == 1 else "s"
 
 
 def percent(rate: float | None) -> str:

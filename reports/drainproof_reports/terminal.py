@@ -208,11 +208,14 @@ def _closing(results: Results, folder: Path | None, width: int) -> list[Line]:
     )
     known = sum(v.known is not None for v in results.verdicts)
     counts += f" ({known} known)" if known else ""
-    scenarios = len({v.scenario for v in results.verdicts})
+    runs, scenarios = len({v.scenario for v in results.verdicts}), len({v.situation for v in results.verdicts})
+    where = f"{scenarios} scenario{'' if scenarios == 1 else 's'}"
+    if runs > scenarios:
+        where = f"{runs} runs of {where}"
     lines = [
         *_wrapped("", word, width, style),
         Line(
-            f"{counts or 'no verdicts'} in {scenarios} scenario{'' if scenarios == 1 else 's'}, "
+            f"{counts or 'no verdicts'} in {where}, "
             + (f"{results.deselected} checks left out, " if results.deselected else "")
             + _duration(results.seconds)
         ),

@@ -143,6 +143,10 @@ def test_a_module_that_could_not_be_imported_closes_the_gate(inner):
         ({}, {"other": "raise Unsupported('not here')"}, [], False),
         ({}, {}, ["-k", "DRAIN-1"], False),
         ({"other": "1 / 0"}, {"other": "raise Inconclusive('not today')"}, [], True),
+        ({"other": "raise Inconclusive('not today')"}, {"other": "1 / 0"}, [], True),
+        ({"other": "raise Inconclusive('not today')"}, {"other": "assert False"}, [], False),
+        ({"other": "1 / 0"}, {"other": "assert False"}, [], False),
+        ({"other": "assert False"}, {"other": "raise Inconclusive('not today')"}, [], False),
         ({"other": "raise Unsupported('no')"}, {"other": "assert False"}, [], False),
     ],
 )
@@ -167,9 +171,18 @@ def test_what_a_regression_says(inner):
         "ZeroDivisionError in the check: division by zero",
     ]
     assert gate(inner)["remarks"] == [
-        "DRAIN-1 does not hold; it was red in the baseline already, in drain.TestStop[SIGINT]: lost",
+        "DRAIN-1 does not hold; the baseline says fail already, in drain.TestStop[SIGINT]: lost",
         "2 checks were left out by the selection: nothing is said of them",
     ]
+
+
+def test_a_failure_where_the_baseline_was_not_judged_is_new(inner):
+    write(inner, other="raise Inconclusive('not today')")
+    inner.run("--report-dir=before")
+    write(inner, other="assert False, 'lost'")
+    assert not passed(inner, inner.run("--gate=no-regression:before"))
+    [reason] = gate(inner)["reasons"]
+    assert reason == "EXIT-1 does not hold, and the baseline says inconclusive, in drain.TestOther: lost"
 
 
 def test_a_baseline_that_is_not_like_this_run_is_remarked(inner):
@@ -355,3 +368,176 @@ def test_a_mistake_in_the_file_is_a_usage_error(inner, text, said):
     told = " ".join(result.stderr.str().split())
     assert "--known-failures=known.toml: " in told
     assert said in told
+
+
+def closed_by(inner, result) -> list[str]:
+    """What closes the gate, which must make the run fail."""
+    assert not passed(inner, result)
+    assert inner.results()["gate"]["reasons"]
+    return gate(inner)["reasons"]
+
+
+def test_a_laboratory_that_cannot_be_closed_closes_the_gate(inner):
+    write(inner)
+    inner.write("conftest.py", "import standin\ndef close(self): raise OSError('the engine is gone')\n"
+                "standin.Laboratory.close = close\n")  # fmt: skip
+    result = inner.run_apart("--gate=must")
+    assert closed_by(inner, result) == ["the laboratory could not be closed: OSError: the engine is gone"]
+    result.stdout.fnmatch_lines(["ERROR: the laboratory could not be closed: OSError: the engine is gone"])
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (
+            "@pytest.hookimpl(wrapper=True)\ndef pytest_runtestloop(session):\n"
+            "    result = yield\n    session.testsfailed += 1\n    return result\n",
+            "a plugin of pytest made the session fail, and no test says why: see its own output",
+        ),
+        (
+            "class Late:\n    @pytest.hookimpl(tryfirst=True)\n"
+            "    def pytest_sessionfinish(self, session): session.exitstatus = 1\n"
+            "def pytest_sessionstart(session): session.config.pluginmanager.register(Late())\n",
+            "a plugin of pytest set the exit status of the session to 1: see its own output",
+        ),
+    ],
+)
+@pytest.mark.parametrize("code_of_check", [{}, {"must": "False"}])
+def test_a_session_that_a_plugin_lets_fail_closes_the_gate(inner, code, reason, code_of_check):
+    write(inner, **code_of_check)
+    inner.write("known.toml", KNOWN)
+    inner.write("conftest.py", "import pytest\n" + code)
+    assert closed_by(inner, inner.run("--gate=must", "--known-failures=known.toml")) == [reason]
+
+
+def test_a_session_that_a_plugin_lets_fail_closes_the_gate_among_failures_of_old(inner):
+    write(inner, must="False")
+    inner.run("--report-dir=before")
+    inner.write("conftest.py", "def pytest_runtest_teardown(item): item.session.testsfailed += 'test_it' in item.name")
+    assert len(closed_by(inner, inner.run("--gate=no-regression:before"))) == 1
+
+
+def test_a_report_that_cannot_be_written_closes_the_gate(inner):
+    write(inner)
+    inner.write("conftest.py", "def pytest_drainproof_report(): raise ValueError('no such thing')\n")
+    result = inner.run("--gate=must")
+    assert closed_by(inner, result) == ["a report failed: ValueError: no such thing"]
+    assert '"passed": false' in (inner.evidence() / "digests.json").read_text()
+    result.stdout.fnmatch_lines(["ERROR: a report failed: ValueError: no such thing"])
+
+
+KEPT_FROM_RUNNING = "def pytest_runtest_protocol(item): return 'test_it' in item.name or None"
+SHORTENED = "@pytest.hookimpl(trylast=True)\ndef pytest_collection_finish(session): del session.items[-1]"
+
+
+@pytest.mark.parametrize(("code", "args"), [(KEPT_FROM_RUNNING, []), (KEPT_FROM_RUNNING, ["-n", "2"]), (SHORTENED, [])])
+def test_a_check_that_never_ran_leaves_the_run_incomplete(inner, code, args):
+    if args:
+        pytest.importorskip("xdist")
+    write(inner)
+    inner.write("conftest.py", "import pytest\n" + code)
+    told = "selected, and never judged: drain.TestOther test_it. A plugin or conftest kept it from running."
+    result = inner.run_apart("--gate=must", *args)
+    assert told in closed_by(inner, result)
+    assert (inner.results()["overall"], inner.results()["aborted"]) == ("incomplete", True)
+    result.stdout.fnmatch_lines([f"ERROR: {told}"])
+    assert inner.run_apart(*args).ret == 1
+
+
+def test_a_baseline_behind_a_link_is_not_replaced(inner):
+    write(inner, must="False")
+    inner.run()
+    (inner.path / "baseline.json").symlink_to(inner.report / "results.json")
+    (inner.path / "before").mkdir()
+    (inner.path / "before" / "results.json").symlink_to(inner.report / "results.json")
+    (inner.path / "folder").symlink_to(inner.report)
+    for name in ("baseline.json", "before", "folder", "folder/results.json"):
+        result = inner.run(f"--gate=no-regression:{name}")
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        assert "this run would replace it by its own results" in result.stderr.str()
+    (inner.report / "link").symlink_to(inner.path / "elsewhere")
+    inner.run("--report-dir=elsewhere")
+    assert passed(inner, inner.run("--gate=no-regression:elsewhere"))
+
+
+def test_running_what_failed_again_until_it_passes_is_refused(inner):
+    write(inner)
+    inner.write("conftest.py", "def pytest_addoption(parser):\n    parser.addoption('--reruns', type=int)\n"
+                "    parser.addini('reruns', 'how often')\n")  # fmt: skip
+    for args in (["--reruns=2"], ["-o", "reruns=2"]):
+        result = inner.run(*args, "--gate=must")
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines(["ERROR: reruns=2 would run a check that failed again*repeat=N runs each*"])
+    assert inner.run("-o", "reruns=2", "--reruns=0", "--gate=must").ret == 0
+
+
+RERUNS = """
+import pytest
+from _pytest.runner import runtestprotocol
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item, nextitem):
+    for more in (True, False):
+        reports = runtestprotocol(item, nextitem=nextitem, log=False)
+        again = more and any(report.failed for report in reports)
+        for report in reports:
+            if again and report.failed:
+                report.outcome = "rerun"
+            item.ihook.pytest_runtest_logreport(report=report)
+        if not again:
+            return True
+"""
+"""What pytest-rerunfailures does for a test with its mark."""
+
+
+def test_the_worst_of_a_check_that_was_run_again_counts(inner):
+    inner.scenarios("""
+        runs = []
+        class TestFlaky:
+            @requirement("EXIT-1")
+            def test_it(self):
+                runs.append(1)
+                assert len(runs) > 1, "lost"
+        """)
+    inner.write("conftest.py", RERUNS)
+    assert inner.run("--gate=must").ret == 1
+    assert gate(inner)["reasons"] == ["EXIT-1 does not hold, in drain.TestFlaky: lost"]
+    assert inner.run().ret == 1
+    assert inner.results()["overall"] == "not conforming"
+
+
+def test_a_check_to_be_run_again_that_is_gone_closes_the_gate(inner):
+    write(inner, must="False", other="assert False")
+    inner.run()
+    inner.scenarios(SCENARIOS.format(must="True", should="True", other="pass").replace("test_it", "test_exit"))
+    result = inner.run("--rerun-failed=drainproof-report", "--gate=must")
+    [reason] = closed_by(inner, result)
+    assert reason.endswith(": drain.TestOther test_it was red, and there is no such check now.")
+
+
+def test_an_exit_with_status_0_in_the_middle_of_a_run_is_not_green(inner):
+    write(inner, other="pytest.exit('enough', returncode=0)")
+    assert inner.run().ret == 1
+    write(inner, other="pytest.exit('enough', returncode=7)")
+    assert inner.run().ret == 7
+
+
+def test_junit_says_what_closed_the_gate(inner):
+    write(inner, should="False")
+    inner.run("--gate=must+should")
+    root = ET.parse(inner.report / "junit.xml").getroot()
+    [failure] = root.iterfind("testsuite/testcase[@name='gate']/failure")
+    assert (root.get("failures"), failure.get("message")) == ("1", "Gate must+should: closed")
+    assert failure.text.splitlines() == gate(inner)["reasons"]
+    inner.run("--gate=must")
+    root = ET.parse(inner.report / "junit.xml").getroot()
+    assert (root.get("failures"), root.find("testsuite/testcase[@name='gate']/failure")) == ("0", None)
+
+
+def test_an_entry_for_one_run_of_a_scenario_gets_a_hint(inner):
+    write(inner, must="False")
+    inner.write("known.toml", KNOWN.replace('"DRAIN-1"', '"DRAIN-1 drain.TestStop[SIGINT-r2]"'))
+    assert inner.run("--repeat=2", "--known-failures=known.toml").ret == 1
+    assert [s["why"] for s in inner.results()["stale"]] == [
+        'that is one run of a scenario, and a failure is known in all of them: write "DRAIN-1 drain.TestStop[SIGINT]"'
+    ]

@@ -144,6 +144,44 @@ def test_a_known_failure_is_known_in_every_run(inner):
     assert inner.results()["counts"]["fail"] == 2
 
 
+@pytest.mark.parametrize("other", ["raise Inconclusive('not today')", "1 / 0"])
+def test_a_known_failure_hides_nothing_that_was_not_judged_in_another_run(inner, other):
+    inner.scenarios(f"""
+        class TestStop:
+            @pytest.fixture(scope="class")
+            @classmethod
+            def evidence(cls, experiment):
+                TestStop.runs = getattr(TestStop, "runs", 0) + 1
+                return experiment.run(number=TestStop.runs)
+            @requirement("DRAIN-1")
+            def test_one(self, evidence):
+                if evidence.number == 2:
+                    {other}
+                assert False, "lost"
+        """)
+    inner.write("known.toml", '[[failure]]\nid="DRAIN-1"\nreason="r"\nlink="https://x.example"\n')
+    assert inner.run("--repeat=2", "--gate=must", "--known-failures=known.toml").ret == 1
+    [reason] = inner.results()["gate"]["reasons"]
+    assert reason.startswith(("DRAIN-1 is inconclusive", "DRAIN-1 could not be judged"))
+
+
+def test_a_rule_that_did_not_apply_in_one_run_was_judged_in_the_others(inner):
+    inner.scenarios("""
+        class TestStop:
+            @pytest.fixture(scope="class")
+            @classmethod
+            def evidence(cls, experiment):
+                TestStop.runs = getattr(TestStop, "runs", 0) + 1
+                return experiment.run(number=TestStop.runs)
+            @requirement("DRAIN-1")
+            def test_one(self, evidence):
+                if evidence.number == 2:
+                    raise Unsupported("no engine this time")
+        """)
+    assert inner.run("--repeat=3", "--gate=must").ret == 0
+    assert inner.results()["gate"]["passed"]
+
+
 @pytest.mark.parametrize("value", ["0", "-1", "x", "", "1.5", "10001", "٣"])
 def test_a_number_that_is_none_is_a_usage_error(inner, value):
     inner.scenarios(SCENARIOS.format(also=""))

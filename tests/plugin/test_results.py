@@ -60,7 +60,7 @@ def test_a_run_that_is_killed_leaves_what_it_had(inner):
 
 @pytest.mark.parametrize(
     ("how", "exit_status"),
-    [("raise KeyboardInterrupt", 2), ("pytest.exit('enough', returncode=0)", 0), ("assert False", 1)],
+    [("raise KeyboardInterrupt", 2), ("pytest.exit('enough', returncode=0)", 1), ("assert False", 1)],
 )
 def test_a_run_that_does_not_reach_its_end_is_aborted(inner, how, exit_status):
     inner.scenarios(TWO.format(how) + "\n    @requirement('EXIT-2')\n    def test_never(self): pass\n")

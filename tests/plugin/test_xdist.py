@@ -78,3 +78,27 @@ def test_a_worker_that_dies_is_an_error(inner):
     assert (dead["requirement"], dead["verdict"]) == ("-", "error")
     assert "died" in dead["summary"]
     assert verdicts["test_it"]["verdict"] == "pass"
+
+
+def test_workers_with_ids_of_their_own_count_what_is_left_out(inner):
+    inner.scenarios(SCENARIOS)
+    workers = ["--tx", "popen//id=foo", "--tx", "popen//id=bar", "--dist=loadscope"]
+    inner.run_apart(*workers, "-k", "EXIT-2", "--gate=must")
+    assert inner.results()["deselected"] == 5
+    assert inner.results()["gate"]["passed"]
+    assert (inner.evidence() / "session.json").exists()
+
+
+def test_a_run_of_which_no_worker_told_the_selection_is_incomplete(inner):
+    inner.scenarios(SCENARIOS)
+    inner.write(
+        "conftest.py",
+        """
+        import pytest
+        @pytest.hookimpl(trylast=True)
+        def pytest_configure_node(node): node.workerinput["drainproof_counts"] = False
+        """,
+    )
+    assert inner.run_apart("-n", "1", "-k", "EXIT-2", "--gate=must").ret == 1
+    assert inner.results()["overall"] == "incomplete"
+    assert inner.results()["gate"]["reasons"][-1].startswith("no worker of pytest-xdist told which checks")

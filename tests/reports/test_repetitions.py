@@ -162,8 +162,60 @@ def test_the_lines_of_the_summary():
     text = [line.text for line in terminal.summary(found, folder=results_json.SCHEMA.parent, width=150)]
     assert text[:2] == [
         "Each scenario was run 20 times; upper bounds at 95 % (one-sided, Clopper-Pearson):",
-        "  DRAIN-1  held in 20 of 20 runs (fails in at most 14 % of them); 0 of 480 requests lost: at most 0.63 %",
+        "  DRAIN-1  held in 20 of 20 runs (rate of failures at most 14 %); 0 of 480 requests lost: at most 0.63 %",
     ]
+
+
+def told(*verdicts: Verdict) -> list[str]:
+    return [line.text for line in terminal.summary(results(*verdicts), folder=results_json.SCHEMA.parent, width=150)]
+
+
+def test_runs_of_several_scenarios_say_so():
+    """Twelve scenarios of twenty runs say little about one of them."""
+    every = [run(number, scenario=f"drain.Test{which}", facts={}) for which in range(12) for number in range(1, 21)]
+    assert told(*every)[1] == (
+        "  DRAIN-1  held in 240 of 240 runs of 12 scenarios (rate of failures at most 1.3 % over all of them, 14 % in "
+        "one of them)"
+    )
+    [one] = repetitions(results(*every, run(1, "inconclusive", scenario="drain.TestMore"))).requirements
+    assert (one.pooled, one.not_judged) == (12, 1)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "said"),
+    [
+        ([[3], [3]], "Each scenario was run once;"),
+        ([[1, 2, 3], [1]], "Each scenario was run 1 to 3 times;"),
+        ([[2, 3], [1, 3]], "Each scenario was run 2 times;"),
+    ],
+)
+def test_how_often_scenarios_really_ran(numbers, said):
+    """A selection (`-k r3`) or an abort leaves runs out."""
+    every = [run(n, scenario=f"drain.Test{which}") for which, runs in enumerate(numbers) for n in runs]
+    assert told(*every)[0].startswith(said)
+    found = repetitions(results(*every))
+    assert (found.least, found.repeat) == (min(map(len, numbers)), max(map(len, numbers)))
+
+
+def test_one_run_is_one_run():
+    assert "held in 1 of 1 run (rate of failures at most 95 %)" in told(run(3, facts={}))[1]
+    assert "could not be judged in 1 of 1 run" in " ".join(told(run(3, "inconclusive")))
+
+
+def test_requests_that_two_checks_count_are_counted_once():
+    both = [
+        run(n, check=check, facts={"accepted_before_signal": 24, "lost": lost})
+        for n in (1, 2)
+        for check, lost in (("test_a", 0), ("test_b", n - 1))
+    ]
+    [one] = repetitions(results(*both)).requirements
+    assert (one.counted.failed, one.counted.of) == (1, 48)
+
+
+def test_the_last_line_tells_runs_from_scenarios():
+    every = [run(number, scenario=f"drain.Test{which}") for which in range(2) for number in (1, 2, 3)]
+    assert any(line.startswith("6 pass in 6 runs of 2 scenarios, ") for line in told(*every))
+    assert any(line.startswith("1 pass in 1 scenario, ") for line in told(run(1)))
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,7 @@ def activate(config: pytest.Config, wanted: Wanted) -> None:
     if wanted.scenarios_only and not config.getoption("file_or_dir", None):
         config.args, config.option.pyargs = collection.args_for(run.packages), True
         config.args_source = config.ArgsSource.ARGS
+    _refuse_reruns(config)
     _distribute(config)
     _register(config, run, reports)
 
@@ -73,6 +74,26 @@ def _distribute(config: pytest.Config) -> None:
         config.option.dist = "loadscope"
     if config.getoption("maxworkerrestart", "") is None:
         config.option.maxworkerrestart = "0"
+
+
+def _refuse_reruns(config: pytest.Config) -> None:
+    """Raises UsageError where pytest-rerunfailures would run what failed again until it passes.
+
+    A server that loses requests once in three runs would be called conforming. (Its mark on a single check cannot be
+    seen here: `ResultsKeeper` keeps the worst of what the check said.)
+    """
+    try:
+        asked_for = [config.getoption(name, None) for name in ("force_reruns", "reruns")]
+        given = next((each for each in asked_for if each is not None), None)
+        number = int(config.getini("reruns") if given is None else given)
+    except (ValueError, TypeError):  # nobody has such an option, or what it says is no number
+        return
+    if number > 0:
+        raise pytest.UsageError(
+            f"reruns={number} would run a check that failed again until it passes, and hide the failure. Leave "
+            f"--reruns out (-o reruns=0 where a configuration file sets it); {options.name_of(config, options.REPEAT)}="
+            "N runs each scenario N times and says how often it failed."
+        )
 
 
 def _open(config: pytest.Config, wanted: Wanted) -> Run:

@@ -53,7 +53,8 @@ def refuse_own_baseline(config: pytest.Config, wanted: Wanted) -> None:
     if wanted.gate is None or not wanted.gate.startswith("no-regression:"):
         return
     path = config.invocation_params.dir / wanted.gate.partition(":")[2]
-    if (path if path.is_dir() else path.parent).resolve() == wanted.report_folder.resolve():
+    file = (path / saved.FILE if path.is_dir() else path).resolve()  # a link is followed first: it may lie anywhere
+    if file.parent == wanted.report_folder.resolve():
         with _naming(config, options.GATE, wanted.gate):
             raise UserError(
                 "this run would replace it by its own results, and the next one would be compared with these. Copy it "

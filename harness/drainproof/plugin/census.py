@@ -37,8 +37,10 @@ class Census:
 
     Judging again, it is what the saved run left out and what this one leaves out of that, each once.
     """
-    notices: tuple[str, ...]
-    """What the user has to know: checks that were to be run again, and that do not exist."""
+    gone: tuple[str, ...]
+    """A sentence for each check that was to be run again, and that does not exist."""
+    selected: frozenset[CheckKey]
+    """The checks that are to run."""
 
 
 def take(session: pytest.Session, run: Run) -> Census:
@@ -50,7 +52,8 @@ def take(session: pytest.Session, run: Run) -> Census:
         everything, unreadable = _everything(session, run)
     return Census(
         left_out=len(everything - selected) + unreadable,
-        notices=tuple(_missing(run, everything | selected)),
+        gone=tuple(_missing(run, everything | selected)),
+        selected=frozenset(selected),
     )
 
 

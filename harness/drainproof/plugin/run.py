@@ -12,7 +12,7 @@ import pytest
 
 from drainproof.installed import ScenarioPackage
 from drainproof.plugin.asked import Asked
-from drainproof.plugin.folders import SavedSession
+from drainproof.plugin.folders import CheckKey, SavedSession
 from drainproof.plugin.naming import Scenario
 from drainproof.plugin.options import Wanted
 from drainproof.redaction import Redactor
@@ -79,8 +79,11 @@ class Run:
     """See `digest`; of a target that is started from its folder, as it was when the run began."""
     problems: list[str] = field(default_factory=list)
     """What went wrong apart from the checks; a session with problems fails."""
-    notices: list[str] = field(default_factory=list)
-    """What the user has to know besides, told at the end."""
+    gone: list[str] = field(default_factory=list)
+    """A sentence for each check that was to be run again and that is not there any more: told at the end, and no gate
+    lets it pass."""
+    selected: set[CheckKey] | None = None
+    """The checks that are to run; None until that is known."""
     laboratory: Laboratory | None = None
     """Made when the first experiment needs it."""
 

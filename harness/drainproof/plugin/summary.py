@@ -60,7 +60,7 @@ class Summary:
             for line in (line for of_one_report in reversed(lines) for line in of_one_report):
                 text, style = (line, "") if isinstance(line, str) else line
                 reporter.line(text, **dict.fromkeys(style.split(), True))
-        for notice in run.notices:
+        for notice in run.gone:
             reporter.line(f"WARNING: {printable(notice)}", yellow=True)
         for problem in filter(None, [self._keeper.problem, *run.problems]):
             reporter.line(f"ERROR: {for_terminal(printable(run.redactor.text(problem)))}", red=True, bold=True)
