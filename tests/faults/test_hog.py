@@ -64,7 +64,7 @@ hog.stdin.close()
 _, status, used = os.wait4(hog.pid, 0)
 print(os.waitstatus_to_exitcode(status), used.ru_maxrss)
 """
-"""The kernel counts what a process was before its exec, too: the whole of pytest, which may be more than a hog takes."""
+"""The kernel counts what a process was before its exec, too: the whole of pytest, which may be more than it takes."""
 
 
 @pytest.mark.parametrize("told", ["", f"{1024 * STEP}\n"], ids=["while it waits", "while it takes"])
