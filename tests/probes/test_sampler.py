@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import Any
 
 import psutil
 import pytest
@@ -194,18 +194,26 @@ def test_a_hanging_path_holds_up_nothing_and_stop_is_prompt(server: Running) -> 
     assert not [line for line in lines if line["probe"] == "readiness"]
 
 
+@dataclass
+class Nobody:
+    """An instance without a process."""
+
+    ports: Mapping[str, int]
+    host: str = "127.0.0.1"
+    sockets: sockets.Namespace = sockets.HERE
+
+    def processes(self) -> list[psutil.Process]:
+        return []
+
+
 def test_never_more_than_one_request_at_a_time_to_a_path() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
 
-        class Nobody:
-            host = "127.0.0.1"
-            sockets = sockets.HERE
-            ports: ClassVar = {"http": port}
-            processes = staticmethod(list)
-
         lines = Lines()
-        with Sampler(instance=Nobody(), target=Paths(liveness=None), write=lines.append, health_timeout=0.2):
+        with Sampler(
+            instance=Nobody({"http": port}), target=Paths(liveness=None), write=lines.append, health_timeout=0.2
+        ):
             until = time.monotonic() + 10
             while sockets.HERE.snapshot(port=port).backlog < 3:
                 assert time.monotonic() < until
@@ -243,14 +251,8 @@ def test_a_probe_that_hangs_is_not_waited_for_to_be_quiet() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
 
-        class Nobody:
-            host = "127.0.0.1"
-            sockets = sockets.HERE
-            ports: ClassVar = {"http": port}
-            processes = staticmethod(list)
-
         lines = Lines()
-        with Sampler(instance=Nobody(), target=Paths(), write=lines.append, health_timeout=60) as sampler:
+        with Sampler(instance=Nobody({"http": port}), target=Paths(), write=lines.append, health_timeout=60) as sampler:
             until = time.monotonic() + 10
             while not sockets.HERE.snapshot(port=port).backlog:
                 assert time.monotonic() < until
