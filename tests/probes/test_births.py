@@ -107,10 +107,14 @@ def test_one_that_lets_go_of_its_program_at_its_end_is_still_what_it_was(
     instance: ProcessInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks: dict[int, int] = {}
+    nameless: set[int] = set()
+    """Those that had let go of it by themselves when they were first seen: too short a life for a busy machine."""
 
     def without_program_later(*, pid: int) -> ProcessSample | None:
         looks[pid] = looks.get(pid, 0) + 1
         sample = sample_one(pid=pid)
+        if looks[pid] == 1 and (sample is None or not sample.exe):
+            nameless.add(pid)
         return sample if sample is None or looks[pid] < 3 else replace(sample, exe="")
 
     monkeypatch.setattr(births, "sample_one", without_program_later)
@@ -119,8 +123,8 @@ def test_one_that_lets_go_of_its_program_at_its_end_is_still_what_it_was(
     watch.start()
     lives = timeline.wait_for(lambda lives: sum(life.died is not None for life in lives.all) >= 3)
     watch.stop()
-    assert max(looks.values()) >= 3
-    assert all(life.exe for life in lives.all)
+    assert max(count for pid, count in looks.items() if pid not in nameless) >= 3
+    assert all(life.exe for life in lives.all if life.pid not in nameless)
 
 
 def test_a_signal_reaches_the_one_that_was_seen_and_nobody_else(instance: ProcessInstance) -> None:
